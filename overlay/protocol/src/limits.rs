@@ -1,0 +1,68 @@
+//! Limits of the link and of what may be loaded. Each is checked by the side that would pay.
+
+/// Longest encoded frame in bytes, delimiter excluded. Bounds the receive buffer of the guest; large
+/// enough that a 32 KiB upload chunk or file read fits with its envelope.
+pub const FRAME_BYTES_MAX: usize = 48 * 1024;
+
+/// Most payload bytes that one request or reply carries (file data, peek, upload chunk).
+pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
+
+/// Sessions (attached shells) at a time. Each holds some 2 KiB in the guest.
+pub const SESSIONS_MAX: usize = 16;
+
+/// Bytes of one upload, the serialized image of an extension. Generous for code; a 4 MiB extension
+/// is one that carries data which belongs in a file.
+pub const UPLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Uploads under way at a time, over all sessions. Together they bound what half-sent loads can pin.
+pub const UPLOADS_MAX: usize = 4;
+
+/// Extensions loaded at a time. Keys run out before (13 are left for domains), but extensions
+/// loaded without isolation need none.
+pub const EXTENSIONS_MAX: usize = 256;
+
+/// Extension threads running at a time, over all sessions.
+pub const RUNS_MAX: usize = 32;
+
+/// Sections of one extension image. `-ffunction-sections` makes one a function; the host merges them.
+pub const SECTIONS_MAX: usize = 256;
+
+/// Symbols of one extension image.
+pub const SYMBOLS_MAX: usize = 65_536;
+
+/// Relocations of one extension image.
+pub const RELOCATIONS_MAX: usize = 262_144;
+
+/// Bytes of a symbol name. Rust's v0 mangling of generic code passes 1,000 at times.
+pub const SYMBOL_NAME_BYTES_MAX: usize = 4096;
+
+/// Bytes of a path in the guest's file tree, as in Linux.
+pub const PATH_BYTES_MAX: usize = 4096;
+
+/// Arguments of a `run`, and their total size in bytes.
+pub const ARGUMENTS_MAX: usize = 64;
+/// Total bytes of the arguments of a `run`; they share one page of the exchange domain.
+pub const ARGUMENT_BYTES_MAX: usize = 4096;
+
+/// Arguments of a `call`: what the System V ABI passes in registers.
+pub const CALL_ARGUMENTS_MAX: usize = 6;
+
+/// Bytes of stack that a snapshot or a fault report carries, from `rsp` upward.
+pub const STACK_SNAPSHOT_BYTES_MAX: usize = 16 * 1024;
+
+/// CPU time a run may use when the request names none, in milliseconds.
+pub const BUDGET_DEFAULT_MS: u32 = 1_000;
+
+/// Largest CPU budget that a request may ask for, in milliseconds: one hour. A resident extension
+/// that needs longer asks for budget 0 (unlimited), which its caller has to say explicitly.
+pub const BUDGET_MAX_MS: u32 = 3_600_000;
+
+/// Heap bytes of one extension.
+pub const EXTENSION_HEAP_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Calls from one domain into another, nested, before the run is ended: bounds the host stack that a
+/// recursion through gates can use.
+pub const GATE_DEPTH_MAX: usize = 16;
+
+/// Unacknowledged event bytes of one session before the guest drops events and counts them.
+pub const EVENT_CREDIT_BYTES: u32 = 256 * 1024;

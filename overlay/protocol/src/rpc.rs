@@ -1,0 +1,223 @@
+//! Requests of the shell and the guest's replies.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::GuestAddress;
+use crate::error::RpcError;
+use crate::inspect::{
+    BuildId, Export, ExtensionId, ExtensionInfo, FileInfo, HeapSummary, Info, Isolation, LogLine, Region,
+    ThreadId, ThreadInfo, ThreadSnapshot,
+};
+
+/// Names a run: one execution of an extension's `main` or of a called function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub u32);
+
+/// What a shell asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Opens the session; has to come first, and comes again after a reconnect.
+    Hello {
+        /// The shell's [`crate::PROTOCOL_HASH`].
+        protocol_hash: u64,
+    },
+    /// Ends the session: its runs are interrupted, its uploads dropped.
+    Bye,
+    /// Answers at once with the same marker; measures the link.
+    Ping {
+        /// Any number.
+        marker: u64,
+    },
+    /// Identity and state of the guest.
+    Info,
+    /// All threads.
+    Threads,
+    /// One thread with registers and stack.
+    ThreadSnapshot(ThreadId),
+    /// The address space.
+    Regions,
+    /// The heap.
+    Heap,
+    /// Reads memory.
+    Peek {
+        /// First byte.
+        address: GuestAddress,
+        /// Bytes, at most [`crate::limits::CHUNK_BYTES_MAX`].
+        length: u32,
+    },
+    /// Writes memory. Text and constants refuse.
+    Poke {
+        /// First byte.
+        address: GuestAddress,
+        /// What to write.
+        bytes: Vec<u8>,
+    },
+    /// Lines of the log from `from` on, as many as fit a frame.
+    Log {
+        /// First sequence number wanted.
+        from: u64,
+    },
+    /// Turns log events of this session on or off.
+    FollowLog(bool),
+    /// Gives back event credit: bytes of events that the shell has taken.
+    Credit {
+        /// Bytes.
+        bytes: u32,
+    },
+    /// Entries of a directory.
+    ListDirectory {
+        /// Absolute path.
+        path: String,
+        /// Entries to skip, for the next page of a long listing.
+        skip: u32,
+    },
+    /// One file's kind and size.
+    FileStatus {
+        /// Absolute path.
+        path: String,
+    },
+    /// Reads a file.
+    ReadFile {
+        /// Absolute path.
+        path: String,
+        /// First byte.
+        offset: u64,
+        /// Bytes, at most [`crate::limits::CHUNK_BYTES_MAX`]; the reply is shorter at the end.
+        length: u32,
+    },
+    /// Writes a file, creating it.
+    WriteFile {
+        /// Absolute path.
+        path: String,
+        /// Where to write.
+        offset: u64,
+        /// Whether to cut the file at `offset` first.
+        truncate: bool,
+        /// What to write.
+        bytes: Vec<u8>,
+    },
+    /// Removes a file or an empty directory.
+    RemoveFile {
+        /// Absolute path.
+        path: String,
+    },
+    /// Makes a directory.
+    MakeDirectory {
+        /// Absolute path.
+        path: String,
+    },
+    /// Names that extensions may link to without a hint.
+    Exports,
+    /// Announces an upload.
+    UploadBegin {
+        /// Its size in bytes.
+        bytes: u32,
+    },
+    /// A piece of an upload, in order.
+    UploadPut {
+        /// From [`Reply::Upload`].
+        upload: u32,
+        /// Offset of the piece.
+        offset: u32,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// Links an uploaded [`crate::image::ExtensionImage`].
+    Load {
+        /// From [`Reply::Upload`]; is used up.
+        upload: u32,
+        /// How to isolate it.
+        isolation: Isolation,
+        /// The image that the hints were made from.
+        build_id: BuildId,
+    },
+    /// Loaded extensions.
+    Extensions,
+    /// Calls `main(argc, argv)` of an extension on a thread of its own.
+    Run {
+        /// The extension.
+        extension: ExtensionId,
+        /// `argv`, the program's name first.
+        arguments: Vec<String>,
+        /// CPU time in milliseconds; 0 is unlimited.
+        budget_ms: u32,
+    },
+    /// Calls a function of the guest or of an extension on a thread of its own.
+    Call {
+        /// The function. In an extension, it runs in that extension's domain; elsewhere, unrestricted.
+        function: GuestAddress,
+        /// Integer arguments, at most [`crate::limits::CALL_ARGUMENTS_MAX`].
+        arguments: Vec<u64>,
+        /// CPU time in milliseconds; 0 is unlimited.
+        budget_ms: u32,
+    },
+    /// Ends a run of any session.
+    Interrupt(RunId),
+    /// Ends every run of an extension.
+    Kill(ExtensionId),
+    /// Removes an extension: its `exit` and destructors run, its memory comes back.
+    Unload(ExtensionId),
+    /// Powers the machine off.
+    PowerOff {
+        /// What the virtual machine monitor shall report.
+        exit_code: u8,
+    },
+}
+
+/// What the guest answers: a [`Reply`] or why not.
+pub type Response = Result<Reply, RpcError>;
+
+/// The answer to a request that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done, nothing to say.
+    Done,
+    /// To `Hello`.
+    Welcome {
+        /// Identity of the running image.
+        build_id: BuildId,
+        /// Its name.
+        image: String,
+    },
+    /// To `Ping`.
+    Pong {
+        /// The request's.
+        marker: u64,
+    },
+    /// To `Info`.
+    Info(Info),
+    /// To `Threads`.
+    Threads(Vec<ThreadInfo>),
+    /// To `ThreadSnapshot`.
+    ThreadSnapshot(ThreadSnapshot),
+    /// To `Regions`.
+    Regions(Vec<Region>),
+    /// To `Heap`.
+    Heap(HeapSummary),
+    /// To `Peek` and `ReadFile`.
+    Bytes(Vec<u8>),
+    /// To `Log`.
+    Log(Vec<LogLine>),
+    /// To `ListDirectory`.
+    Directory {
+        /// A page of entries.
+        entries: Vec<FileInfo>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To `FileStatus`.
+    FileStatus(FileInfo),
+    /// To `Exports`.
+    Exports(Vec<Export>),
+    /// To `UploadBegin`.
+    Upload(u32),
+    /// To `Load`.
+    Loaded(ExtensionInfo),
+    /// To `Extensions`.
+    Extensions(Vec<ExtensionInfo>),
+    /// To `Run` and `Call`: it has started; its output and end come as events.
+    Started(RunId),
+}
