@@ -21,6 +21,7 @@ pub mod start;
 pub mod sync;
 pub mod thread;
 pub mod time;
+pub mod virtio;
 
 pub use uio_protocol::inspect::LogLevel;
 

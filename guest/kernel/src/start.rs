@@ -1,7 +1,5 @@
 //! The order in which the kernel comes up.
 
-use alloc::vec::Vec;
-
 use crate::arch::cpu::{self, KeyChoice};
 use crate::arch::{apic, segments, traps};
 use crate::boot_info::{BootInfo, PhysicalRange};
@@ -9,7 +7,7 @@ use crate::mm::layout::{KERNEL_BASE, image_sections};
 use crate::mm::{self, PhysicalAddress, frames, paging, regions};
 use crate::sync::InterruptLock;
 use crate::thread::scheduler;
-use crate::time;
+use crate::{time, virtio};
 
 unsafe extern "C" {
     static __boot_start: u8;
@@ -77,12 +75,13 @@ pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     apic::init();
     time::clock::init();
     scheduler::start();
-    let devices: Vec<&str> = Vec::new();
+    virtio::init();
     crate::info!(
-        "uio: {} MiB, keys {:?}, clock {}, devices {devices:?}",
+        "uio: {} MiB, keys {:?}, clock {}, devices {:?}",
         frames::totals().0 >> 20,
         cpu::key_register(),
         time::clock::source(),
+        virtio::devices(),
     );
     // SAFETY: the image defines it with this signature.
     unsafe { image_main() };

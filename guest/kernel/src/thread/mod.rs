@@ -25,10 +25,10 @@ pub enum Priority {
     Idle = 0,
     /// Extensions.
     Extension = 1,
+    /// The overlay.
+    Overlay = 2,
     /// The application.
-    Application = 2,
-    /// The overlay: short, bounded work.
-    Overlay = 3,
+    Application = 3,
     /// Device work.
     Driver = 4,
 }
@@ -62,6 +62,8 @@ pub(crate) struct Thread {
     pub(crate) cycles: u64,
     /// When it last got the CPU.
     pub(crate) since: u64,
+    /// Since when it has waited for the CPU, time since boot in nanoseconds.
+    pub(crate) ready_since: u64,
     /// End of its wait, or `timer::NEVER`.
     pub(crate) wake_at: u64,
     /// An unpark came since the last park.

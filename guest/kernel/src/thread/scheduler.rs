@@ -3,6 +3,10 @@
 //! A switch happens only on the way out of a trap: the context of the old thread is copied from the trap's stack
 //! into the thread, the new one's in its place. Tickless: the timer is armed for the next wake-up, the end
 //! of a turn if somebody equal waits, and the end of a budget.
+//!
+//! The application comes before the overlay and the overlay before extensions, so neither a flood on the console nor
+//! a loop in an extension slows the application. A busy application does not shut the overlay out either: who has
+//! been ready for [`STARVATION_NS`] gets one short turn.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -23,6 +27,10 @@ use crate::time::{self, timer};
 
 /// A turn among threads of one priority.
 const SLICE_NS: u64 = 4_000_000;
+/// How long a ready thread may be passed over by others of higher priority.
+const STARVATION_NS: u64 = 10_000_000;
+/// The turn it then gets: a tenth of the CPU at most goes to the starved.
+const STARVATION_SLICE_NS: u64 = 1_000_000;
 
 pub(crate) struct Scheduler {
     threads: BTreeMap<ThreadId, Box<Thread>>,
@@ -31,6 +39,8 @@ pub(crate) struct Scheduler {
     root: Root,
     /// End of the current thread's turn.
     slice_end: u64,
+    /// End of the turn of a thread that had starved; nobody but a driver comes before.
+    boost_end: u64,
 }
 
 static SCHEDULER: InterruptLock<Scheduler> = InterruptLock::new(Scheduler {
@@ -39,6 +49,7 @@ static SCHEDULER: InterruptLock<Scheduler> = InterruptLock::new(Scheduler {
     next_id: 0,
     root: Root::Kernel,
     slice_end: 0,
+    boost_end: 0,
 });
 
 /// The running thread.
@@ -77,6 +88,7 @@ pub(crate) fn start() {
         root: Root::Kernel,
         cycles: 0,
         since: cpu::cycles(),
+        ready_since: 0,
         wake_at: timer::NEVER,
         unparked: false,
         supervised: None,
@@ -118,6 +130,7 @@ pub(crate) fn add(
             root: Root::Kernel,
             cycles: 0,
             since: 0,
+            ready_since: 0,
             wake_at: timer::NEVER,
             unparked: false,
             supervised,
@@ -204,13 +217,21 @@ pub(crate) fn switch(frame: &mut TrapFrame) {
 
 impl Scheduler {
     fn make_ready(&mut self, id: ThreadId, priority: Priority) {
-        self.ready[priority as usize].push_back(id);
+        let now = time::now_ns();
+        self.enqueue(id, priority, now);
         let running = self.threads.get(&current()).map_or(Priority::Idle, |thread| thread.priority);
         if priority > running {
             DUE.store(true, Ordering::Relaxed);
-        } else if priority == running {
-            // Somebody equal waits now: the turn of the running thread has to end.
-            self.arm(time::now_ns());
+        } else {
+            // The turn of the running thread has to end some time now.
+            self.arm(now);
+        }
+    }
+
+    fn enqueue(&mut self, id: ThreadId, priority: Priority, now: u64) {
+        self.ready[priority as usize].push_back(id);
+        if let Some(thread) = self.threads.get_mut(&id) {
+            thread.ready_since = now;
         }
     }
 
@@ -223,8 +244,25 @@ impl Scheduler {
         for thread in due {
             thread.state = State::Ready;
             thread.wake_at = timer::NEVER;
+            thread.ready_since = now;
             self.ready[thread.priority as usize].push_back(thread.id);
         }
+    }
+
+    /// The ready thread that has been passed over for too long, if any, and when the next one will have been.
+    fn starving(&self, now: u64) -> (Option<usize>, u64) {
+        let mut next = timer::NEVER;
+        for priority in Priority::Extension as usize..PRIORITIES {
+            let front = self.ready[priority].front().and_then(|id| self.threads.get(id));
+            if let Some(thread) = front {
+                let limit = thread.ready_since + STARVATION_NS;
+                if limit <= now {
+                    return (Some(priority), now);
+                }
+                next = next.min(limit);
+            }
+        }
+        (None, next)
     }
 
     fn switch(&mut self, frame: &mut TrapFrame) -> Option<Box<Thread>> {
@@ -233,10 +271,14 @@ impl Scheduler {
         self.wake_sleepers(now);
         let old_id = current();
         let highest = (0..PRIORITIES).rev().find(|priority| !self.ready[*priority].is_empty());
+        let driver = highest == Some(Priority::Driver as usize);
+        let starving = self.starving(now).0.filter(|_| !driver);
         let old = self.threads.get_mut(&old_id)?;
         if old.state == State::Running {
             let stays = match highest {
                 None => true,
+                Some(_) if now < self.boost_end && !driver => true,
+                Some(_) if starving.is_some() => false,
                 Some(highest) if highest < old.priority as usize => true,
                 Some(highest) => highest == old.priority as usize && now < self.slice_end,
             };
@@ -252,14 +294,15 @@ impl Scheduler {
         match old.state {
             State::Running => {
                 old.state = State::Ready;
-                self.ready[old.priority as usize].push_back(old_id);
+                let priority = old.priority;
+                self.enqueue(old_id, priority, now);
             }
             State::Exited => ended = self.threads.remove(&old_id),
             State::Ready | State::Waiting(_) => {}
         }
+        let highest = (0..PRIORITIES).rev().find(|priority| !self.ready[*priority].is_empty());
         // The idle thread never waits, so there is always one.
-        let queue = self.ready.iter_mut().rev().find(|queue| !queue.is_empty())?;
-        let id = queue.pop_front()?;
+        let id = self.ready[starving.or(highest)?].pop_front()?;
         let thread = self.threads.get_mut(&id)?;
         thread.state = State::Running;
         thread.since = cycles;
@@ -270,6 +313,7 @@ impl Scheduler {
             paging::switch(thread.root);
         }
         self.slice_end = now + SLICE_NS;
+        self.boost_end = if starving.is_some() { now + STARVATION_SLICE_NS } else { 0 };
         self.arm(now);
         ended
     }
@@ -280,12 +324,18 @@ impl Scheduler {
         for thread in self.threads.values() {
             deadline = deadline.min(thread.wake_at);
         }
-        if let Some(thread) = self.threads.get(&current()) {
-            if !self.ready[thread.priority as usize].is_empty() && thread.priority != Priority::Idle {
-                deadline = deadline.min(self.slice_end.max(now));
+        if let Some(thread) = self.threads.get(&current())
+            && thread.priority != Priority::Idle
+        {
+            if !self.ready[thread.priority as usize].is_empty() {
+                deadline = deadline.min(self.slice_end);
+            }
+            deadline = deadline.min(self.starving(now).1);
+            if self.boost_end > now {
+                deadline = self.boost_end;
             }
         }
-        timer::arm(deadline);
+        timer::arm(deadline.max(now));
     }
 }
 
