@@ -339,7 +339,7 @@ impl Linker<'_, '_> {
             destructors,
             uses: self.plan.uses.clone(),
             bases: self.bases,
-            code_end: GuestAddress(self.bases.text.0.saturating_add(layout.stubs_offset)),
+            code_end: GuestAddress(self.bases.text.0.saturating_add(layout.code_bytes)),
             text_sections,
             text: self.text,
             read_only: self.read_only,
