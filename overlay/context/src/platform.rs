@@ -102,6 +102,10 @@ pub trait Memory {
     /// The first address that is not.
     fn check(&self, address: GuestAddress, length: u64, write: bool) -> Result<(), GuestAddress>;
 
+    /// Protection key of the page at an address, or the one it would have on a machine with keys; `None` where
+    /// nothing is mapped. The application's own memory is what has [`KEY_APPLICATION`].
+    fn page_key(&self, address: GuestAddress) -> Option<u8>;
+
     /// Whose memory an address is, worded as in [`Region::owner`]; `None` where nothing is mapped.
     fn owner(&self, address: GuestAddress) -> Option<String>;
 

@@ -128,7 +128,7 @@ pub enum LoadError {
     },
     /// An extension of that name is loaded.
     NameTaken(ExtensionId),
-    /// Symbols that nobody defines, all of them.
+    /// Symbols that nobody defines: all of them, or as many as fit a frame.
     Undefined(Vec<MissingSymbol>),
     /// A symbol is defined twice in the image.
     DuplicateSymbol {
