@@ -188,10 +188,14 @@ impl core::error::Error for Interrupted {}
 
 /// Threads, and supervised threads for loaded code.
 ///
-/// A supervised thread runs its job on a kernel stack, key 0. From there the job enters domains
-/// (`uio_isolation::gate::enter`, [`Domains::enter_ring3`]), and gates come back to that stack. The
-/// kernel keeps `uio_isolation::gate::CURRENT` per thread: saved and restored at every switch.
-/// Whether the thread is "in a gate" is what that context says.
+/// A supervised thread runs its job on a kernel stack, key 0, and has a
+/// [`GateContext`](uio_isolation::gate::GateContext) of its own, which the kernel makes current
+/// (`uio_isolation::gate::set_current`) whenever the thread runs. The job enters domains from there
+/// ([`uio_isolation::gate::enter`], [`Domains::enter_ring3`]), and gates come back to that stack. Whether
+/// the thread is "in a gate" is what its context says.
+///
+/// The overlay registers the gates' handlers ([`uio_isolation::gate::set_handlers`]): a tampered
+/// gate, and a pending kill found at the end of one, come to the kernel as [`Threads::end_current`].
 pub trait Threads {
     /// All threads.
     fn threads(&self) -> Vec<ThreadInfo>;
@@ -225,7 +229,8 @@ pub trait Threads {
     fn end(&self, thread: ThreadId, cause: Cause);
 
     /// Ends the calling supervised thread now, from inside a gate. The report shows the registers
-    /// with which its code called the gate, and its stack.
+    /// with which its code called the gate, and its stack. If the thread was told to end before
+    /// ([`Threads::end`], its budget), that cause is reported instead of this one.
     fn end_current(&self, cause: Cause) -> !;
 
     /// The next supervised thread that has ended, once each.
@@ -278,9 +283,9 @@ pub trait Domains {
     fn ring3_missing(&self) -> Option<&'static str>;
 
     /// Calls extension code in ring 3 on the calling supervised thread and returns what it
-    /// returned. Gates inside come to the dispatcher of `uio_isolation::gate` on this thread's kernel
-    /// stack, as they do from ring 0; calls nest. The code and stack are pages with `ring3` set, and
-    /// `stack_top` is 16-byte aligned.
+    /// returned. The handler of [`uio_isolation::gate::RING3_VECTOR`] passes gates inside to
+    /// [`crate::gate_entry`] on this thread's kernel stack; calls nest. The code and stack are pages
+    /// with `ring3` set, and `stack_top` is 16-byte aligned.
     ///
     /// Called only if [`Domains::ring3_missing`] is `None`.
     fn enter_ring3(&self, call: &DomainCall) -> u64;

@@ -9,7 +9,9 @@ use uio_protocol::GuestAddress;
 use uio_protocol::error::RpcError;
 use uio_protocol::fault::{Cause, Outcome};
 use uio_protocol::inspect::{Access, ExtensionId, Isolation};
-use uio_protocol::limits::{ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, BUDGET_MAX_MS, RUNS_MAX, STACK_SNAPSHOT_BYTES_MAX};
+use uio_protocol::limits::{
+    ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, BUDGET_MAX_MS, RUNS_MAX, STACK_SNAPSHOT_BYTES_MAX,
+};
 use uio_protocol::rpc::RunId;
 
 use crate::enter::enter;
@@ -172,7 +174,7 @@ fn job(run: u64) -> i64 {
 
 /// Takes note of a thread's end: completes the report, gives back what the run held. Returns the run
 /// if it belonged to a load or unload.
-pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outcome, u64)> {
+pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outcome)> {
     let EndedThread { id, mut outcome, cpu_time_ns } = thread;
     let (run, purpose, frames, exchange) = shared.with(|state| {
         let run = state.run_of_thread(id)?;
@@ -200,7 +202,7 @@ pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outc
             run.ended = Some((outcome.clone(), cpu_time_ns));
         }
     });
-    (purpose == Purpose::Operation).then_some((run, outcome, cpu_time_ns))
+    (purpose == Purpose::Operation).then_some((run, outcome))
 }
 
 /// Name of a gate: of the export, or of the extension whose function it reaches.
@@ -236,8 +238,6 @@ pub(crate) fn abandon(shared: &Shared, session: u32) {
             run.session = None;
             run.output.bytes = VecDeque::new();
         }
-        // Their end is told to nobody, so those that have ended already are done with.
-        state.runs.retain(|run| run.session.is_some() || run.ended.is_none() || run.purpose == Purpose::Operation);
     });
 }
 
@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn arguments_lie_as_c_expects_them() {
-        let image = argument_image(GuestAddress(0x1000), &["add".to_string(), String::new(), "é".to_string()]);
+        let image =
+            argument_image(GuestAddress(0x1000), &["add".to_string(), String::new(), "é".to_string()]);
         let pointer = |index: usize| u64::from_le_bytes(image[index * 8..][..8].try_into().unwrap());
         let string = |index: usize| {
             let start = (pointer(index) - 0x1000) as usize;

@@ -79,8 +79,6 @@ pub(crate) struct Domain {
     pub(crate) heap: Heap,
     /// All its stacks, in use or not.
     pub(crate) stacks: Vec<Stack>,
-    /// Extensions it links to; they stay while it does.
-    pub(crate) links_to: Vec<ExtensionId>,
     /// Runs that were ended by a fault or limit while in it.
     pub(crate) faults: u32,
 }

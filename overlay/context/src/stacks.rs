@@ -99,6 +99,11 @@ pub(crate) fn pkru(domain: &Domain) -> u32 {
 }
 
 /// A call on a fresh stack.
-pub(crate) fn domain_call(function: GuestAddress, arguments: [u64; 6], stack: Stack, pkru: u32) -> DomainCall {
+pub(crate) fn domain_call(
+    function: GuestAddress,
+    arguments: [u64; 6],
+    stack: Stack,
+    pkru: u32,
+) -> DomainCall {
     DomainCall { function, arguments, stack_top: stack.top(), stack_bottom: stack.bottom, pkru }
 }

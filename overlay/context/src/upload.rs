@@ -44,7 +44,10 @@ impl Uploads {
         limit("bytes of a piece", CHUNK_BYTES_MAX, piece.len())?;
         let received = upload.bytes.len();
         if offset as usize != received {
-            return Err(RpcError::UploadIncomplete { announced: upload.announced, received: received as u32 });
+            return Err(RpcError::UploadIncomplete {
+                announced: upload.announced,
+                received: received as u32,
+            });
         }
         limit("bytes announced", upload.announced as usize, received + piece.len())?;
         upload.bytes.extend_from_slice(piece);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::GuestAddress;
 use crate::fault::FaultReport;
 use crate::image::RelocationKind;
-use crate::inspect::{BuildId, ExtensionId, ThreadId};
+use crate::inspect::{BuildId, ExtensionId, Placed, ThreadId};
 
 /// Why a request failed. The guest's state is as it was before the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +176,12 @@ pub enum LoadError {
         bytes: u64,
     },
     /// A constructor or `init` was ended by the guest.
-    InitFaulted(Box<FaultReport>),
+    InitFaulted {
+        /// Why and where.
+        report: Box<FaultReport>,
+        /// Where the sections lay, to symbolize it: they are gone by now.
+        sections: Vec<Placed>,
+    },
     /// `init` returned this non-zero value.
     InitFailed(i64),
 }

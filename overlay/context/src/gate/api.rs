@@ -65,7 +65,12 @@ pub(crate) static EXPORTS: &[Export] = &[
         function: memory::alloc,
         pointers: &[],
     },
-    Export { name: "uio_free", prototype: "void uio_free(void *block)", function: memory::free, pointers: &[] },
+    Export {
+        name: "uio_free",
+        prototype: "void uio_free(void *block)",
+        function: memory::free,
+        pointers: &[],
+    },
     Export {
         name: "uio_write",
         prototype: "int uio_write(void *to, const void *from, size_t bytes)",

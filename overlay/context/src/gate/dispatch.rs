@@ -89,7 +89,10 @@ fn call_extension(
         return Err(end(Cause::GateDepth));
     }
     let stack = stacks::take(shared, link.extension).map_err(|_| {
-        end(Cause::Gate { argument: None, reason: "no memory for a stack in the called extension".to_string() })
+        end(Cause::Gate {
+            argument: None,
+            reason: "no memory for a stack in the called extension".to_string(),
+        })
     })?;
     let target = shared.with(|state| push_frame(state, run, link.extension, stack));
     let Some((isolation, pkru)) = target else {

@@ -25,9 +25,10 @@ pub(super) fn alloc(call: &GateCall<'_>) -> Result<u64, GateError> {
     let Some(caller) = call.caller else { return Ok(0) };
     loop {
         let allocation = call.shared.with(|state| {
-            state.domains.get_mut(&caller).map_or(Allocation::Exhausted, |domain| {
-                domain.heap.allocate(size, alignment)
-            })
+            state
+                .domains
+                .get_mut(&caller)
+                .map_or(Allocation::Exhausted, |domain| domain.heap.allocate(size, alignment))
         });
         match allocation {
             Allocation::Block(address) => return Ok(address.0),
@@ -44,8 +45,9 @@ pub(super) fn alloc(call: &GateCall<'_>) -> Result<u64, GateError> {
 /// Maps pages for a heap that asked for them; whether they came.
 fn grow(call: &GateCall<'_>, caller: ExtensionId, pages: u32) -> bool {
     let platform = call.platform();
-    let domain =
-        call.shared.with(|state| state.domains.get(&caller).map(|domain| (domain.name.clone(), domain.key, domain.isolation)));
+    let domain = call.shared.with(|state| {
+        state.domains.get(&caller).map(|domain| (domain.name.clone(), domain.key, domain.isolation))
+    });
     let Some((name, key, isolation)) = domain else { return false };
     let mapped = platform.map(pages, &format!("extension {name} heap"), false).ok().and_then(|base| {
         let access = Access { write: true, execute: false };

@@ -132,7 +132,12 @@ impl GateCall<'_> {
     /// # Errors
     ///
     /// A violation of `argument`'s contract if it runs into unmapped memory, is longer, or is not UTF-8.
-    pub fn read_string(&self, argument: u8, address: GuestAddress, bytes_max: usize) -> Result<String, GateError> {
+    pub fn read_string(
+        &self,
+        argument: u8,
+        address: GuestAddress,
+        bytes_max: usize,
+    ) -> Result<String, GateError> {
         let mut bytes = Vec::new();
         let mut position = address;
         while bytes.len() <= bytes_max {
