@@ -38,7 +38,7 @@ impl<T: Transport, R: RawMutex> OpenFile<T, R> {
         self.io_bytes as usize
     }
 
-    /// Reads from `offset` on until `buffer` is full or the file ends, with up to [`WINDOW_MAX`]
+    /// Reads from `offset` on until `buffer` is full or the file ends, with up to [`WINDOW_MAX`](super::client::WINDOW_MAX)
     /// messages under way; returns the bytes read.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl<T: Transport, R: RawMutex> OpenFile<T, R> {
         transfer::read(&self.fid.session, self.target(), offset, buffer)
     }
 
-    /// Writes all of `bytes` from `offset` on, with up to [`WINDOW_MAX`] messages under way.
+    /// Writes all of `bytes` from `offset` on, with up to [`WINDOW_MAX`](super::client::WINDOW_MAX) messages under way.
     ///
     /// # Errors
     ///

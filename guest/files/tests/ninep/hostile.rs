@@ -17,6 +17,9 @@ use uio_files::ninep::wire::{
 use uio_files::path::RelativePath;
 use uio_protocol::error::FileError;
 
+/// Makes a reply to a request.
+type Lie = fn(&[u8]) -> Vec<u8>;
+
 /// A reply of the hostile server to the request with this type and tag.
 fn reply(request: &[u8], reply: &Reply<'_>) -> Vec<u8> {
     let mut buffer = vec![0; 100_000];
@@ -50,7 +53,7 @@ fn write(client: &Client<Arc<Link>, Raw>, bytes: &[u8]) -> Result<(), ClientErro
 
 #[test]
 fn data_replies_are_checked() {
-    let cases: [(ClientError, fn(&[u8]) -> Vec<u8>); 9] = [
+    let cases: [(ClientError, Lie); 9] = [
         (ClientError::TagMismatch { sent: 0, received: 77 }, |_| {
             reply(&[0, 0, 0, 0, 0, 77, 0], &Reply::Read { data: b"x" })
         }),
@@ -94,7 +97,7 @@ fn data_replies_are_checked() {
 
 #[test]
 fn other_replies_are_checked() {
-    let cases: [(u8, ClientError, fn(&[u8]) -> Vec<u8>); 6] = [
+    let cases: [(u8, ClientError, Lie); 6] = [
         (kind::TLOPEN, ClientError::TagMismatch { sent: 0, received: 9 }, |_| {
             reply(&[0, 0, 0, 0, 0, 9, 0], &Reply::Open { qid: Qid::default(), io_bytes: 0 })
         }),

@@ -5,6 +5,7 @@ mod behaviour;
 mod hostile;
 mod link;
 mod peer;
+mod qemu;
 mod server;
 
 use std::sync::Arc;
