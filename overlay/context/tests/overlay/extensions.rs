@@ -242,6 +242,20 @@ fn a_resident_extension_inits_and_exits_in_order() {
 }
 
 #[test]
+fn an_exit_that_fails_does_not_keep_it_loaded() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let source = "int init(void) { return 0; } void exit(void) { uio_abort(\"never\", 5); }";
+        let info = shell.load(1, "stubborn", source);
+        assert_eq!(shell.ask(1, &Request::Unload(info.id)), Ok(Reply::Done));
+        assert_eq!((shell.pages(), extensions(shell).len()), (0, 0));
+        let Ok(Reply::Log(lines)) = shell.ask(1, &Request::Log { from: 0 }) else { panic!() };
+        let last = &lines.last().unwrap().text;
+        assert!(last.contains("stubborn") && last.contains("never"), "{last}");
+    });
+}
+
+#[test]
 fn memory_comes_from_the_extension_s_heap_and_goes_with_it() {
     with_machine(&[], |shell| {
         shell.hello(1);
@@ -643,6 +657,8 @@ fn init_has_a_limited_time_and_drops_what_nobody_reads() {
         shell.pays = false;
         let flood = "int init(void) { for (int i = 0; i < 6000; i++) say(\"xxxxxxxxxxxxxxxx\"); return 0; }";
         let info = shell.load(1, "flood", flood);
+        let Ok(Reply::Log(lines)) = shell.ask(1, &Request::Log { from: 0 }) else { panic!() };
+        assert!(lines.last().unwrap().text.contains("found no reader"));
         shell.send(1, &Request::Credit { bytes: u32::MAX });
         shell.pays = true;
         let endless = "int init(void) { for (;;) uio_sleep_ns(3600000000000); }";

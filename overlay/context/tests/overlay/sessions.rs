@@ -1,6 +1,7 @@
 //! Sessions, garbage, floods, inspection and files, driven through real frames.
 
 use crate::support::{Shell, build_id, with_machine};
+use proptest::prelude::*;
 use uio_overlay::platform::{Clock, Log};
 use uio_protocol::error::{FileError, RpcError};
 use uio_protocol::event::Event;
@@ -297,7 +298,49 @@ fn the_log_is_followed_against_credit_and_gaps_are_told() {
             .map(|(_, event)| if let Event::LogDropped { lines } = event { *lines } else { 0 })
             .sum();
         shell.wait(|shell| (texts(shell).len() as u64 + dropped == 202).then_some(()));
+        // A line that fits no frame comes cut.
+        shell.machine.log_line(LogLevel::Info, &"é".repeat(FRAME_BYTES_MAX));
+        shell.wait(|shell| texts(shell).last().unwrap().starts_with("éé").then_some(()));
         shell.ask(1, &Request::FollowLog(false)).unwrap();
         assert!(!shell.machine.state().log_watched);
     });
+}
+
+/// Requests that change this very process, or end it.
+fn is_harmless(body: &[u8]) -> bool {
+    !matches!(
+        postcard::from_bytes(body),
+        Ok(Request::Poke { .. } | Request::Call { .. } | Request::PowerOff { .. })
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a sound frame carries, it gets exactly one answer.
+    #[test]
+    fn every_request_is_answered_once(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..40)) {
+        with_machine(&[], |shell| {
+            shell.hello(1);
+            for body in bodies.into_iter().map(|mut body| {
+                // Half of them with the number of an existing request.
+                if let Some(first) = body.first_mut() {
+                    *first %= 64;
+                }
+                body
+            }) {
+                if !is_harmless(&body) {
+                    continue;
+                }
+                let id = 1_000_000;
+                let header = Header { channel: Channel::Rpc, kind: Kind::Request, session: 1, id };
+                shell.write(&frame::encode_body(header, &body).unwrap());
+                shell.response(1, id).ok();
+                assert_eq!(shell.try_response(1, id), None);
+                if shell.ask(1, &Request::Ping { marker: 1 }) == Err(RpcError::NoSession) {
+                    shell.hello(1);
+                }
+            }
+        });
+    }
 }
