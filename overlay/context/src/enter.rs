@@ -21,6 +21,9 @@ pub(crate) fn register_handlers() {
 /// themselves; the kernel's handler of [`gate::RING3_VECTOR`] calls it, with every right in the
 /// register. Does not return if the call ends the run.
 pub extern "C" fn gate_entry(gate_index: u32, call: &mut GateCall) -> u64 {
+    if let Some(shared) = Shared::current() {
+        shared.platform.check_interrupts();
+    }
     dispatch(gate_index, call.args)
 }
 
@@ -65,7 +68,10 @@ pub(crate) fn enter(platform: &dyn Platform, isolation: Isolation, call: &Domain
                 )
             };
             match entered {
-                Ok(value) => return value,
+                Ok(value) => {
+                    platform.check_interrupts();
+                    return value;
+                }
                 Err(EnterError::DepthExceeded { .. }) => Cause::GateDepth,
                 Err(error) => Cause::Gate { argument: None, reason: format!("cannot enter: {error:?}") },
             }

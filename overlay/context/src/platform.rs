@@ -285,6 +285,10 @@ pub trait Domains {
     /// Why domains cannot run in ring 3 here; `None` if they can.
     fn ring3_missing(&self) -> Option<&'static str>;
 
+    /// Ends the calling supervised thread if interrupts are off, after turning them on: called where loaded code comes
+    /// back to the host, through a gate or by returning.
+    fn check_interrupts(&self);
+
     /// Calls extension code in ring 3 on the calling supervised thread and returns what it
     /// returned. The handler of [`uio_isolation::gate::RING3_VECTOR`] passes gates inside to
     /// [`crate::gate_entry`] on this thread's kernel stack; calls nest. The code and stack are pages

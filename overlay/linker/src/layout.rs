@@ -61,6 +61,8 @@ pub(crate) struct Slot {
 pub(crate) struct Layout {
     /// By section index.
     pub(crate) slots: Vec<Slot>,
+    /// Text sections, without the stubs and veneers behind them.
+    pub(crate) code_bytes: u64,
     pub(crate) stubs_offset: u64,
     pub(crate) veneers_offset: u64,
     pub(crate) text_bytes: u64,
@@ -122,10 +124,13 @@ pub(crate) fn layout(
             slot.offset = data.take(u64::from(section.size), u64::from(section.alignment))?;
         }
     }
-    let stubs_offset = text.take(stubs * stub_bytes, CODE_ALIGNMENT)?;
-    let veneers_offset = text.take(veneers * veneer_bytes, CODE_ALIGNMENT)?;
+    let code_bytes = text.0;
+    let alignment_of = |count: u64| if count == 0 { 1 } else { CODE_ALIGNMENT };
+    let stubs_offset = text.take(stubs * stub_bytes, alignment_of(stubs))?;
+    let veneers_offset = text.take(veneers * veneer_bytes, alignment_of(veneers))?;
     Ok(Layout {
         slots,
+        code_bytes,
         stubs_offset: u64::from(stubs_offset),
         veneers_offset: u64::from(veneers_offset),
         text_bytes: text.0,

@@ -126,3 +126,28 @@ pub struct GateCall {
     /// host runs with DF, AC, TF and NT clear, and with IF as the domain left it.
     pub rflags: u64,
 }
+
+impl GateCall {
+    /// A call that came from ring 3 by the kernel's interrupt, from the registers it saved. Its MXCSR stays with them.
+    #[must_use]
+    pub const fn from_ring3(
+        gate_index: u32,
+        args: [u64; 6],
+        return_address: u64,
+        domain_rsp: u64,
+        domain_rbp: u64,
+        rflags: u64,
+    ) -> Self {
+        const MXCSR_DEFAULT: u32 = 0x1f80;
+        Self {
+            args,
+            return_address,
+            domain_rsp,
+            gate_index: gate_index as u64,
+            mxcsr: MXCSR_DEFAULT,
+            reserved: 0,
+            domain_rbp,
+            rflags,
+        }
+    }
+}
