@@ -316,6 +316,7 @@ fn exports_of_the_image_are_called() {
         let source = "uint64_t set_count(uint64_t); int main(void) { return set_count(41); }";
         let info = shell.load(1, "set_count", source);
         assert_eq!(shell.run(1, &info, &["x"]).1, Outcome::Returned(42));
+        assert_eq!(shell.machine.state().interrupt_checks, 2, "at the gate and at the return");
         assert_eq!(COUNT.load(Ordering::Relaxed), 41);
     });
 }

@@ -49,7 +49,8 @@ pub(crate) struct State {
     log: VecDeque<LogLine>,
     log_next: u64,
     pub(crate) log_watched: bool,
-    pub(crate) threads_started: u32,
+    /// Times that loaded code came back to the host.
+    pub(crate) interrupt_checks: u32,
     /// Who has the processor; `None` while everybody waits.
     running: Option<ThreadId>,
     pub(crate) application: Vec<(u64, u64)>,
@@ -280,7 +281,6 @@ impl Threads for Machine {
         let id = {
             let mut state = self.state();
             state.last_thread += 1;
-            state.threads_started += 1;
             let id = ThreadId(state.last_thread);
             let context = Box::leak(Box::default());
             let name = name.to_string();
@@ -385,6 +385,11 @@ impl Domains for Machine {
 
     fn ring3_missing(&self) -> Option<&'static str> {
         Some("a Linux process is ring 3 already")
+    }
+
+    fn check_interrupts(&self) {
+        assert_ne!(THREAD.get(), OVERLAY);
+        self.state().interrupt_checks += 1;
     }
 
     fn enter_ring3(&self, _: &DomainCall) -> u64 {
