@@ -4,20 +4,29 @@ mod arguments;
 mod error;
 mod output;
 mod shell;
+mod symbols;
 
 mod batch;
+mod call;
 mod cat;
+mod compile;
 mod cp;
+mod edit;
 mod ext;
 mod feature;
 mod help;
 mod info;
 mod kill;
+mod load;
 mod log;
 mod ls;
 mod mem;
 mod peek;
 mod poke;
+mod run;
+mod runner;
+mod stack;
+mod sym;
 mod threads;
 mod transcript;
 mod unload;
@@ -93,10 +102,10 @@ pub trait Command: Sync {
 
 /// All commands, in the order in which `help` lists them.
 pub static ALL: &[(&str, &[&dyn Command])] = &[
-    ("Look", &[&info::Info, &threads::Threads, &mem::Mem, &log::Log, &feature::Feature]),
-    ("Memory", &[&peek::Peek, &poke::Poke]),
-    ("Files", &[&ls::Ls, &cat::Cat, &cp::Cp]),
-    ("Extensions", &[&ext::Ext, &kill::Kill, &unload::Unload]),
+    ("Look", &[&info::Info, &threads::Threads, &stack::Stack, &mem::Mem, &log::Log, &feature::Feature]),
+    ("Names and memory", &[&sym::Sym, &peek::Peek, &poke::Poke]),
+    ("Files", &[&ls::Ls, &cat::Cat, &cp::Cp, &edit::Edit]),
+    ("Extensions", &[&run::Run, &load::Load, &call::Call, &ext::Ext, &kill::Kill, &unload::Unload]),
     ("Shell", &[&help::Help, &batch::Batch, &transcript::Transcript]),
 ];
 

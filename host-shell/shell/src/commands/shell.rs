@@ -11,6 +11,7 @@ use uio_protocol::event::Event;
 use uio_protocol::inspect::{ExtensionInfo, LogLevel, LogLine};
 
 use super::CommandError;
+use super::symbols::{ImageFile, Objects};
 use crate::client::{Client, ClientError};
 use crate::lock;
 use crate::text::near_matches;
@@ -70,6 +71,8 @@ pub struct Target {
     pub name: String,
     /// The image file, where known.
     pub image: Option<PathBuf>,
+    /// The instance's folder, where it is an instance.
+    pub directory: Option<PathBuf>,
     /// Host folder that the guest sees at `/host`.
     pub share: Option<PathBuf>,
 }
@@ -95,6 +98,8 @@ pub struct Shell {
     pub interactive: bool,
     /// Depth of `batch` files, to stop one that runs itself.
     pub batch_depth: usize,
+    pub(super) image_file: ImageFile,
+    pub(super) objects: Objects,
     transcript: Arc<Mutex<Option<(PathBuf, File)>>>,
     log_route: Arc<Mutex<LogRoute>>,
 }
@@ -117,15 +122,23 @@ impl Shell {
                 let _ = sender.send(event);
             }
         });
+        let image_file = ImageFile::new(target.image.clone());
         Self {
             client,
             target,
+            image_file,
+            objects: Objects::default(),
             interrupts,
             interactive: false,
             batch_depth: 0,
             transcript: Arc::default(),
             log_route,
         }
+    }
+
+    /// Reads symbols in the background, for a person who is about to ask.
+    pub fn warm_symbols(&self) {
+        self.image_file.warm();
     }
 
     /// Shows warnings and errors of the guest's log through `print`, above the prompt.
@@ -179,23 +192,6 @@ impl Shell {
                 Err(CommandError::with_hint(format!("no extension `{word}`"), hint))
             }
         }
-    }
-
-    /// An address, as a number.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError`].
-    pub fn address(&self, word: &str) -> Result<uio_protocol::GuestAddress, CommandError> {
-        crate::render::units::number(word)
-            .map(uio_protocol::GuestAddress)
-            .ok_or_else(|| CommandError::message(format!("`{word}` is not an address")))
-    }
-
-    /// Symbols that start with `prefix`.
-    #[must_use]
-    pub fn complete_symbol(&self, _prefix: &str, _limit: usize) -> Vec<String> {
-        Vec::new()
     }
 
     /// Starts or ends the transcript.

@@ -171,6 +171,8 @@ pub fn keep(
     let image = Path::new(&options.image);
     let mut state = first_state(options, &name);
     lock.write(&state)?;
+    // Symbols are read from a copy: the original may be rebuilt while the guest runs.
+    std::fs::copy(image, paths.directory.join("image"))?;
     let line = arguments(options, image, options.accel, &paths);
     let mut child = spawn_guarded(shell, QEMU, &line, &paths.qemu_log()).map_err(KeeperError::Spawn)?;
     let mut monitor = connect_monitor(&mut child, &paths)?;
