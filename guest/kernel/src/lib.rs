@@ -9,10 +9,14 @@ extern crate alloc;
 
 pub mod arch;
 pub mod boot_info;
-pub mod exports;
+#[cfg(not(test))]
+pub mod files;
+pub mod identity;
 pub mod interrupts;
 pub mod log;
 pub mod mm;
+#[cfg(all(feature = "overlay", not(test)))]
+pub mod overlay;
 #[cfg(not(test))]
 mod panic;
 pub mod power;

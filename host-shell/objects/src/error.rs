@@ -170,7 +170,7 @@ impl ObjectError {
 
 fn relocation_name(relocation: u32) -> String {
     match r_to_str(relocation, EM_X86_64) {
-        name if name.starts_with("R_X86_64_") => name.to_string(),
+        name if name.starts_with("X86_64_") => format!("R_{name}"),
         _ => format!("type {relocation}"),
     }
 }

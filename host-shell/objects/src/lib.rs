@@ -52,7 +52,7 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<ParsedObject, ObjectError> {
     let mut used = vec![false; object.symbols.len()];
     for group in &groups {
         for entry in group.entries() {
-            object.symbol_of(&entry)?;
+            relocations::kind_of(&object, &object.sections[group.target], &entry)?;
             used[entry.r_sym] = true;
         }
     }

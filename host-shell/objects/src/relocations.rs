@@ -60,6 +60,24 @@ pub(crate) fn groups<'a>(object: &Object<'a>, classes: &[Class]) -> Result<Vec<G
     Ok(groups)
 }
 
+/// The kind of a relocation of `section`.
+pub(crate) fn kind_of(
+    object: &Object<'_>,
+    section: &InputSection<'_>,
+    entry: &Reloc,
+) -> Result<RelocationKind, ObjectError> {
+    let symbol = object.symbol_of(entry)?;
+    kind(entry.r_type).ok_or_else(|| {
+        let symbol = object.display_name(symbol);
+        let (section, offset, relocation) = (section.name.to_string(), entry.r_offset, entry.r_type);
+        if is_thread_local(relocation) {
+            ObjectError::ThreadLocalRelocation { section, offset, symbol, relocation }
+        } else {
+            ObjectError::UnsupportedRelocation { section, offset, symbol, relocation }
+        }
+    })
+}
+
 /// Converts one relocation of `section`, which came to lie at `position`.
 ///
 /// `symbol` is the index in the image of the symbol that it names.
@@ -71,16 +89,7 @@ pub(crate) fn convert(
     entry: &Reloc,
     symbol: u32,
 ) -> Result<Relocation, ObjectError> {
-    let kind = kind(entry.r_type).ok_or_else(|| {
-        let symbol =
-            object.symbol_of(entry).map_or_else(|_| String::from("?"), |symbol| object.display_name(symbol));
-        let (section, offset, relocation) = (section.name.to_string(), entry.r_offset, entry.r_type);
-        if is_thread_local(relocation) {
-            ObjectError::ThreadLocalRelocation { section, offset, symbol, relocation }
-        } else {
-            ObjectError::UnsupportedRelocation { section, offset, symbol, relocation }
-        }
-    })?;
+    let kind = kind_of(object, section, entry)?;
     let width_bytes = u64::from(kind.width_bytes());
     let outside = || {
         malformed(format!("relocation at {}+{:#x} lies outside the section", section.name, entry.r_offset))

@@ -32,7 +32,7 @@ impl WaitQueue {
             if let Some(value) = condition() {
                 return Some(value);
             }
-            if time::now_ns() >= deadline_ns || super::supervised::is_ending() {
+            if time::now_ns() >= deadline_ns || super::is_ending() {
                 return None;
             }
             let id = scheduler::current();

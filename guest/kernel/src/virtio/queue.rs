@@ -47,11 +47,6 @@ impl<const SIZE: usize> BufferQueue<SIZE> {
         self.kick(device);
     }
 
-    /// Whether the device has returned something.
-    pub(super) fn is_ready(&self) -> bool {
-        self.queue.can_pop()
-    }
-
     /// Takes the oldest buffer that the device filled: its number and how many bytes it holds. Give it back with
     /// [`Self::release`] and lend it again with [`Self::offer_all`].
     pub(super) fn take_filled(&mut self) -> Option<(usize, usize)> {

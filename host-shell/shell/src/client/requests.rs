@@ -24,6 +24,23 @@ macro_rules! expect {
     };
 }
 
+/// Asks for one page of a list after the other, until the guest says that there is no more, or sends an empty page.
+macro_rules! pages {
+    ($client:expr, $request:ident, $reply:ident { $items:ident }) => {{
+        let mut all = Vec::new();
+        loop {
+            let request = Request::$request { skip: all.len() as u32 };
+            let (items, more) =
+                expect!($client, request, Reply::$reply { $items, more } => ($items, more))?;
+            let empty = items.is_empty();
+            all.extend(items);
+            if !more || empty {
+                break Ok(all);
+            }
+        }
+    }};
+}
+
 /// # Errors
 ///
 /// Each method: [`ClientError`] as [`Client::request`] says.
@@ -40,7 +57,7 @@ impl Client {
 
     /// All threads.
     pub fn threads(&self) -> Result<Vec<ThreadInfo>, ClientError> {
-        expect!(self, Request::Threads, Reply::Threads(threads) => threads)
+        pages!(self, Threads, Threads { threads })
     }
 
     /// One thread with registers and stack.
@@ -50,7 +67,7 @@ impl Client {
 
     /// The address space.
     pub fn regions(&self) -> Result<Vec<Region>, ClientError> {
-        expect!(self, Request::Regions, Reply::Regions(regions) => regions)
+        pages!(self, Regions, Regions { regions })
     }
 
     /// The heap.
@@ -104,7 +121,7 @@ impl Client {
 
     /// Names that extensions may link to.
     pub fn exports(&self) -> Result<Vec<Export>, ClientError> {
-        expect!(self, Request::Exports, Reply::Exports(exports) => exports)
+        pages!(self, Exports, Exports { exports })
     }
 
     /// Uploads a serialized image in pieces; gives the upload's number.
@@ -133,7 +150,7 @@ impl Client {
 
     /// Loaded extensions.
     pub fn extensions(&self) -> Result<Vec<ExtensionInfo>, ClientError> {
-        expect!(self, Request::Extensions, Reply::Extensions(extensions) => extensions)
+        pages!(self, Extensions, Extensions { extensions })
     }
 
     /// Starts `main` of an extension.

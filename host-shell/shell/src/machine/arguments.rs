@@ -101,7 +101,7 @@ impl Line {
         let console = escaped(&paths.console());
         self.add("-chardev", &format!("socket,id=overlay,path={console},server=on,wait=off"));
         self.device(machine, "serial", "");
-        self.add("-device", "virtconsole,chardev=overlay");
+        self.add("-device", "virtserialport,chardev=overlay,nr=1,name=uio.overlay");
         self.device(machine, "rng", "");
         if let Some(share) = &options.share {
             let share = escaped(share);
@@ -158,7 +158,7 @@ mod tests {
         let line = line(&options);
         for part in [
             "-machine q35 -accel tcg -cpu max -m 256M",
-            "-device virtio-serial-pci,disable-legacy=on -device virtconsole,chardev=overlay",
+            "-device virtio-serial-pci,disable-legacy=on -device virtserialport,chardev=overlay,nr=1,name=uio.overlay",
             "path=/srv/a,,b,security_model=none",
             "-device virtio-9p-pci,disable-legacy=on,fsdev=host,mount_tag=host",
             "-netdev user,id=net,hostfwd=tcp:127.0.0.1:8080-:80",
@@ -179,7 +179,7 @@ mod tests {
         options.append = Some("loglevel=debug".into());
         options.icount = true;
         let line = line(&options);
-        assert!(line.contains("-device virtio-serial-device -device virtconsole"));
+        assert!(line.contains("-device virtio-serial-device -device virtserialport"));
         assert!(line.contains("virtio-mmio.force-legacy=false"));
         assert!(line.contains("-append isolation=pks loglevel=debug"));
         assert!(line.contains("-icount shift=0,sleep=off"));

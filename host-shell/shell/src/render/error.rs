@@ -69,7 +69,7 @@ fn load_headline(error: &LoadError) -> String {
         LoadError::NoKey { in_use } => format!("all protection keys are taken, {in_use} domains hold one"),
         LoadError::NoIsolation { reason } => format!("this machine cannot isolate like that: {reason}"),
         LoadError::NoRoom { bytes } => format!("no room for {} in the window for loaded code", size(*bytes)),
-        LoadError::InitFaulted(_) => "its constructors or `init` were ended by the guest".into(),
+        LoadError::InitFaulted { .. } => "its constructors or `init` were ended by the guest".into(),
         LoadError::InitFailed(value) => format!("its `init` returned {value}"),
     }
 }
