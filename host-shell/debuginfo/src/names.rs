@@ -235,7 +235,13 @@ pub fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>, limit: us
             }
         }
     }
-    scored.into_iter().map(|(_, _, candidate)| candidate.to_owned()).collect()
+    // Worse matches beside a better one only distract.
+    let best = scored.first().map_or(0, |&(distance, _, _)| distance);
+    scored
+        .into_iter()
+        .filter(|&(distance, _, _)| distance == best)
+        .map(|(_, _, candidate)| candidate.to_owned())
+        .collect()
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one string into the other.
