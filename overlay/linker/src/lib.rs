@@ -24,6 +24,7 @@ mod plan;
 mod relax;
 mod relocate;
 mod resolve;
+mod sort;
 mod validate;
 
 pub use layout::{Bases, Pages};
@@ -31,16 +32,19 @@ pub use link::{Export, Linked, link};
 pub use plan::{Plan, plan};
 pub use resolve::{Resolver, STUB_BYTES_MAX, StubBytes, Target, Use};
 
-use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use uio_protocol::error::LoadError;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;
 
-fn bad_image(reason: String) -> LoadError {
-    LoadError::BadImage { reason }
+/// Formats out of line: there are many reasons, and each would cost 200 bytes of the guest's image.
+#[cold]
+#[inline(never)]
+fn bad_image(reason: fmt::Arguments<'_>) -> LoadError {
+    LoadError::BadImage { reason: alloc::fmt::format(reason) }
 }
 
 /// A vector of `count` copies of `value`, or [`LoadError::NoRoom`] where the heap is exhausted: an

@@ -1,12 +1,11 @@
 //! Produces the bytes of an extension for given addresses.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use uio_protocol::GuestAddress;
 use uio_protocol::error::{LoadError, Place};
-use uio_protocol::image::{Binding, Definition, Relocation, RelocationKind, SectionKind};
+use uio_protocol::image::{Definition, Relocation, RelocationKind, SectionKind};
 use uio_protocol::inspect::Placed;
 
 use crate::layout::{Bases, GOT_ENTRY_BYTES, Group};
@@ -118,7 +117,7 @@ pub fn link(plan: &Plan<'_>, bases: Bases) -> Result<Linked, LoadError> {
     {
         let last = (u64::from(pages) * PAGE_BYTES).saturating_sub(1);
         if pages > 0 && (!base.0.is_multiple_of(PAGE_BYTES) || base.checked_add(last).is_none()) {
-            return Err(bad_image(format!("{pages} pages cannot begin at {base}")));
+            return Err(bad_image(format_args!("{pages} pages cannot begin at {base}")));
         }
     }
     let mut linker = Linker {
@@ -285,7 +284,7 @@ impl Linker<'_, '_> {
             for (position, pointer) in bytes.as_chunks::<POINTER_BYTES>().0.iter().enumerate() {
                 let address = u64::from_le_bytes(*pointer);
                 if !text.contains(&address) {
-                    return Err(bad_image(format!(
+                    return Err(bad_image(format_args!(
                         "entry {position} of {} is {address:#x}, outside the extension's code",
                         section.name
                     )));
@@ -301,8 +300,9 @@ impl Linker<'_, '_> {
         let mut destructors = self.calls(SectionKind::Destructors)?;
         destructors.reverse();
         let (image, layout) = (self.plan.image, &self.plan.layout);
-        let mut exports = Vec::new();
-        for symbol in image.symbols.iter().filter(|symbol| symbol.binding != Binding::Local) {
+        let mut exports = reserved(self.plan.exports.len())?;
+        for index in &self.plan.exports {
+            let symbol = &image.symbols[*index as usize];
             if let Some(address) = self.definition_address(symbol.definition) {
                 exports.push(Export {
                     name: symbol.name.clone(),
@@ -312,7 +312,6 @@ impl Linker<'_, '_> {
                 });
             }
         }
-        exports.sort_unstable_by(|left, right| left.name.cmp(&right.name));
         let placed = (0u16..)
             .zip(&image.sections)
             .map(|(index, section)| Placed {

@@ -13,6 +13,7 @@ use crate::link::VENEER_SLOT_BYTES;
 use crate::near::near;
 use crate::relocate::is_branch;
 use crate::resolve::{Resolver, STUB_BYTES_MAX, StubBytes, Target, Use};
+use crate::sort::sort_by_name;
 use crate::validate::validate;
 use crate::{filled, reserved};
 
@@ -53,6 +54,8 @@ pub struct Plan<'image> {
     pub(crate) layout: Layout,
     /// By symbol index.
     pub(crate) binds: Vec<Binds>,
+    /// Indices of the global symbols that the image defines, sorted by name.
+    pub(crate) exports: Vec<u32>,
     pub(crate) stubs: Vec<StubBytes>,
     /// Entry in the global offset table, by symbol index, or [`NO_SLOT`].
     pub(crate) got_slots: Vec<u32>,
@@ -105,6 +108,7 @@ pub fn plan<'image>(
         binds[relocation.symbol as usize] = Binds::Got;
     }
     let (stubs, uses) = bind(image, &names, resolver, &mut binds)?;
+    let Names { defined: exports, .. } = names;
 
     let mut got_slots = filled(image.symbols.len(), NO_SLOT)?;
     let mut veneer_slots = filled(image.symbols.len(), NO_SLOT)?;
@@ -132,7 +136,7 @@ pub fn plan<'image>(
         u64::from(veneers),
         VENEER_SLOT_BYTES as u64,
     )?;
-    Ok(Plan { image, layout, binds, stubs, got_slots, veneer_slots, uses })
+    Ok(Plan { image, layout, binds, exports, stubs, got_slots, veneer_slots, uses })
 }
 
 /// Whether a relocation needs the symbol's entry in the global offset table.
@@ -148,9 +152,11 @@ fn uses_got_entry(kind: RelocationKind) -> bool {
     )
 }
 
-/// Symbol indices sorted by name.
+/// Symbol indices, each list sorted by name.
 struct Names {
+    /// Global definitions.
     defined: Vec<u32>,
+    /// Symbols that are defined elsewhere.
     undefined: Vec<u32>,
 }
 
@@ -166,8 +172,8 @@ impl Names {
             }
         }
         let name = |index: &u32| image.symbols[*index as usize].name.as_str();
-        defined.sort_unstable_by_key(name);
-        undefined.sort_unstable_by_key(name);
+        sort_by_name(&mut defined, image);
+        sort_by_name(&mut undefined, image);
         if let Some(pair) = defined.windows(2).find(|pair| name(&pair[0]) == name(&pair[1])) {
             return Err(LoadError::DuplicateSymbol { name: name(&pair[0]).into() });
         }

@@ -1,7 +1,5 @@
 //! Checks that an image is consistent, so that the rest of the linker can index without asking.
 
-use alloc::format;
-
 use uio_protocol::error::LoadError;
 use uio_protocol::image::{Binding, Definition, ExtensionImage, Section, SectionKind};
 use uio_protocol::limits::{
@@ -16,7 +14,7 @@ pub(crate) const POINTER_BYTES: usize = 8;
 /// Checks everything about `image` that needs neither addresses nor other images.
 pub(crate) fn validate(image: &ExtensionImage) -> Result<(), LoadError> {
     if image.name.is_empty() {
-        return Err(bad_image("the image has no name".into()));
+        return Err(bad_image(format_args!("the image has no name")));
     }
     limit("bytes of the image's name", image.name.len(), SYMBOL_NAME_BYTES_MAX)?;
     limit("sections", image.sections.len(), SECTIONS_MAX)?;
@@ -35,33 +33,33 @@ pub(crate) fn validate(image: &ExtensionImage) -> Result<(), LoadError> {
             Definition::Section { section, offset } => {
                 let size = image.sections.get(usize::from(section)).map(|section| section.size);
                 if size.is_none_or(|size| offset > size) {
-                    return Err(bad_image(format!(
+                    return Err(bad_image(format_args!(
                         "symbol {index} `{name}` lies at {offset:#x} of section {section}"
                     )));
                 }
             }
             Definition::Undefined { .. } if name.is_empty() || symbol.binding == Binding::Local => {
-                return Err(bad_image(format!(
+                return Err(bad_image(format_args!(
                     "symbol {index} `{name}` is undefined, and local or without a name"
                 )));
             }
             Definition::Absolute(_) | Definition::Undefined { .. } => {}
         }
         if name.is_empty() && symbol.binding != Binding::Local {
-            return Err(bad_image(format!("symbol {index} is global and has no name")));
+            return Err(bad_image(format_args!("symbol {index} is global and has no name")));
         }
     }
     for (index, relocation) in image.relocations.iter().enumerate() {
         let end = u64::from(relocation.offset) + u64::from(relocation.kind.width_bytes());
         let section = image.sections.get(usize::from(relocation.section));
         if section.is_none_or(|section| end > section.bytes.len() as u64) {
-            return Err(bad_image(format!(
+            return Err(bad_image(format_args!(
                 "relocation {index} patches {:#x} of section {}",
                 relocation.offset, relocation.section
             )));
         }
         if relocation.symbol as usize >= image.symbols.len() {
-            return Err(bad_image(format!("relocation {index} names symbol {}", relocation.symbol)));
+            return Err(bad_image(format_args!("relocation {index} names symbol {}", relocation.symbol)));
         }
     }
     Ok(())
@@ -71,11 +69,11 @@ fn validate_section(index: usize, section: &Section) -> Result<(), LoadError> {
     let name = &section.name;
     limit("bytes of a section's name", name.len(), SYMBOL_NAME_BYTES_MAX)?;
     if !section.alignment.is_power_of_two() || u64::from(section.alignment) > PAGE_BYTES {
-        return Err(bad_image(format!("section {index} `{name}` has alignment {}", section.alignment)));
+        return Err(bad_image(format_args!("section {index} `{name}` has alignment {}", section.alignment)));
     }
     let expected = if section.kind == SectionKind::Zeroed { 0 } else { section.size as usize };
     if section.bytes.len() != expected {
-        return Err(bad_image(format!(
+        return Err(bad_image(format_args!(
             "section {index} `{name}` has {} bytes of contents for a size of {}",
             section.bytes.len(),
             section.size
@@ -83,7 +81,7 @@ fn validate_section(index: usize, section: &Section) -> Result<(), LoadError> {
     }
     let calls = matches!(section.kind, SectionKind::Constructors | SectionKind::Destructors);
     if calls && !section.bytes.len().is_multiple_of(POINTER_BYTES) {
-        return Err(bad_image(format!(
+        return Err(bad_image(format_args!(
             "section {index} `{name}` of {} bytes is no list of pointers",
             section.size
         )));
@@ -93,7 +91,7 @@ fn validate_section(index: usize, section: &Section) -> Result<(), LoadError> {
 
 fn limit(what: &str, count: usize, limit: usize) -> Result<(), LoadError> {
     if count > limit {
-        return Err(bad_image(format!("{count} {what}, the limit is {limit}")));
+        return Err(bad_image(format_args!("{count} {what}, the limit is {limit}")));
     }
     Ok(())
 }

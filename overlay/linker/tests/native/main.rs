@@ -6,12 +6,12 @@ mod host;
 #[expect(unreachable_pub, reason = "the function is public in the extension that is made of the same file")]
 #[path = "../programs/rust_body.rs"]
 mod rust_body;
+mod system_linker;
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use uio_linker::Target;
 use uio_objects::parse;
-use uio_protocol::GuestAddress;
 use uio_protocol::error::LoadError;
 use uio_protocol::image::{RelocationKind, SectionKind};
 use uio_protocol::inspect::ExtensionId;
@@ -25,11 +25,12 @@ const SEEDS: u64 = 64;
 type Model = (&'static str, &'static [&'static str], Region);
 
 /// Code generation that extensions may be built with.
-const MODELS: [Model; 7] = [
+const MODELS: [Model; 8] = [
     ("kernel", &["-mcmodel=kernel", "-fno-pic"], Region::Low),
     ("sections", &["-mcmodel=kernel", "-fno-pic", "-ffunction-sections", "-fdata-sections"], Region::Low),
     ("small", &["-mcmodel=small", "-fno-pic"], Region::Low),
     ("pic", &["-fPIC"], Region::Any),
+    ("pic-old", &["-fPIC", "-Wa,-mrelax-relocations=no"], Region::Any),
     // PIE expects the variables of others within reach (copy relocations).
     ("pie", &["-fPIE", "-fno-plt"], Region::Low),
     ("large", &["-mcmodel=large", "-fno-pic"], Region::Any),
@@ -186,31 +187,6 @@ fn kernel_code_does_not_fit_elsewhere() {
 }
 
 #[test]
-fn kernel_code_fits_the_top_of_the_address_space() {
-    let object = c_object("clang", "everything.c", &["-O2", "-mcmodel=kernel", "-fno-pic"], "top");
-    let image = parse(&object, "top").unwrap().image;
-    let host = TopHost;
-    let plan = uio_linker::plan(&image, &host).unwrap();
-    let bases = uio_linker::Bases {
-        text: GuestAddress(0xffff_ffff_c000_0000),
-        read_only: GuestAddress(0xffff_ffff_d000_0000),
-        data: GuestAddress(0xffff_ffff_e000_0000),
-    };
-    let linked = uio_linker::link(&plan, bases).unwrap();
-    assert!(linked.entry("run").unwrap() >= bases.text);
-}
-
-/// Every name is in a kernel image at the top of the address space.
-struct TopHost;
-
-impl uio_linker::Resolver for TopHost {
-    fn resolve(&self, name: &str, _: Option<GuestAddress>) -> Result<Option<Target>, LoadError> {
-        Ok((!name.starts_with("absent")).then_some(Target::Address(GuestAddress(0xffff_ffff_8000_1000))))
-    }
-    fn candidates(&self, _: &mut dyn FnMut(&str)) {}
-}
-
-#[test]
 fn missing_symbols_are_named_all_at_once() {
     let object = c_object("gcc", "user.c", &["-O1", "-fPIC"], "missing");
     let mut image = parse(&object, "missing").unwrap().image;
@@ -255,4 +231,33 @@ fn many_sections_become_few() {
         sum.wrapping_mul(3).wrapping_add(index + 5 + digit)
     });
     assert_eq!(loaded.call("run", 5), expected);
+}
+
+/// The compilers have to produce what the tests above are there to test.
+#[test]
+fn compilers_produce_these_relocations() {
+    let mut found = std::collections::BTreeSet::new();
+    for compiler in ["gcc", "clang"] {
+        for (model, flags, _) in MODELS {
+            let object = c_object(compiler, "everything.c", flags, &format!("kinds-{compiler}-{model}"));
+            let image = parse(&object, "kinds").unwrap().image;
+            found.extend(image.relocations.iter().map(|relocation| format!("{:?}", relocation.kind)));
+        }
+    }
+    for kind in [
+        RelocationKind::Abs64,
+        RelocationKind::Abs32,
+        RelocationKind::Abs32Signed,
+        RelocationKind::Pc32,
+        RelocationKind::Plt32,
+        RelocationKind::GotPcRel,
+        RelocationKind::GotPcRelX,
+        RelocationKind::RexGotPcRelX,
+        RelocationKind::GotOff64,
+        RelocationKind::GotPc64,
+        RelocationKind::Got64,
+        RelocationKind::PltOff64,
+    ] {
+        assert!(found.contains(&format!("{kind:?}")), "no {kind:?} in {found:?}");
+    }
 }
