@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use uio_debuginfo::Image;
 use uio_protocol::GuestAddress;
 use uio_protocol::error::{LoadError, RpcError};
@@ -118,13 +119,15 @@ pub(super) fn load(
         .map_err(|error| CommandError::message(format!("cannot serialize the extension: {error}")))?;
     let upload = shell.client.upload(&bytes)?;
     let build_id = shell.client.welcome().build_id;
-    match shell.client.load(upload, isolation, build_id) {
+    let loaded = shell.client.load(upload, isolation, build_id);
+    show_output(shell, out)?;
+    match loaded {
         Ok(extension) => {
             shell.remember_object(&extension, object);
             Ok(extension)
         }
-        Err(ClientError::Rpc(RpcError::Load(LoadError::InitFaulted(report)))) => {
-            let space = shell.space().ok();
+        Err(ClientError::Rpc(RpcError::Load(LoadError::InitFaulted { report, sections }))) => {
+            let space = shell.space_with(name, object, &sections).ok();
             let fault = Fault::new(&report, Some(name.to_owned()), space.as_ref());
             if out.is_json() {
                 out.object(&fault.to_json())?;
@@ -138,6 +141,19 @@ pub(super) fn load(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Shows what constructors, `init`, `exit` and destructors printed.
+pub(super) fn show_output(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
+    let bytes = shell.client.take_unnamed_output();
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if out.is_json() {
+        return out.object(&json!({ "output": String::from_utf8_lossy(&bytes) }));
+    }
+    out.bytes(&bytes)?;
+    if bytes.ends_with(b"\n") { Ok(()) } else { out.line("") }
 }
 
 /// Gives undefined symbols the addresses of the guest's symbols of that name.

@@ -11,6 +11,7 @@ mod call;
 mod cat;
 mod compile;
 mod cp;
+mod disasm;
 mod edit;
 mod ext;
 mod feature;
@@ -23,8 +24,10 @@ mod ls;
 mod mem;
 mod peek;
 mod poke;
+mod print;
 mod run;
 mod runner;
+mod set;
 mod stack;
 mod sym;
 mod threads;
@@ -47,6 +50,8 @@ pub enum Completion {
     Command,
     /// A function or variable of the guest.
     Symbol,
+    /// An expression over variables.
+    Expression,
     /// A file of the guest.
     GuestPath,
     /// A file of the host.
@@ -103,7 +108,7 @@ pub trait Command: Sync {
 /// All commands, in the order in which `help` lists them.
 pub static ALL: &[(&str, &[&dyn Command])] = &[
     ("Look", &[&info::Info, &threads::Threads, &stack::Stack, &mem::Mem, &log::Log, &feature::Feature]),
-    ("Names and memory", &[&sym::Sym, &peek::Peek, &poke::Poke]),
+    ("Names and memory", &[&print::Print, &set::Set, &sym::Sym, &disasm::Disasm, &peek::Peek, &poke::Poke]),
     ("Files", &[&ls::Ls, &cat::Cat, &cp::Cp, &edit::Edit]),
     ("Extensions", &[&run::Run, &load::Load, &call::Call, &ext::Ext, &kill::Kill, &unload::Unload]),
     ("Shell", &[&help::Help, &batch::Batch, &transcript::Transcript]),

@@ -6,7 +6,7 @@ use serde_json::json;
 use uio_protocol::fault::Outcome;
 use uio_protocol::inspect::ExtensionInfo;
 
-use super::load::{ISOLATION, isolation, load};
+use super::load::{ISOLATION, isolation, load, show_output};
 use super::runner::{BUDGET, budget, watch};
 use super::{Arguments, Command, CommandError, Completion, Flag, Output, Shell, compile};
 
@@ -105,7 +105,9 @@ fn ready(
             return Ok(loaded);
         }
         // Another version under the same name: the newer one is meant.
-        shell.client.unload(loaded.id)?;
+        let unloaded = shell.client.unload(loaded.id);
+        show_output(shell, out)?;
+        unloaded?;
     }
     load(shell, &object, &name, isolation, out)
 }

@@ -75,7 +75,8 @@ impl Command for Stack {
     }
 }
 
-fn find_thread(shell: &Shell, word: &str) -> Result<ThreadId, CommandError> {
+/// The thread of that number or name.
+pub(super) fn find_thread(shell: &Shell, word: &str) -> Result<ThreadId, CommandError> {
     if let Ok(number) = word.parse() {
         return Ok(ThreadId(number));
     }

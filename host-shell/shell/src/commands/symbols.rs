@@ -9,7 +9,7 @@ use uio_debuginfo::{Image, InputSection, MemoryError, ModuleId, Placement, ReadM
 use uio_objects::ParsedObject;
 use uio_protocol::GuestAddress;
 use uio_protocol::image::{Definition, SectionKind};
-use uio_protocol::inspect::{ExtensionId, ExtensionInfo};
+use uio_protocol::inspect::{ExtensionId, ExtensionInfo, Placed};
 
 use super::{CommandError, Shell};
 use crate::client::Client;
@@ -90,7 +90,7 @@ impl Shell {
             if !self.objects.placed.contains_key(&extension.id)
                 && let Some(path) = self.object_path(extension.id)
                 && let Ok(bytes) = fs::read(path)
-                && let Some(placed) = place(&bytes, extension)
+                && let Some(placed) = place(&bytes, &extension.name, &extension.sections)
             {
                 self.objects.placed.insert(extension.id, Arc::new(placed));
             }
@@ -101,9 +101,27 @@ impl Shell {
         Ok(space)
     }
 
+    /// As [`Self::space`], with an object that is not loaded (any more) and lay at `sections`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::image`].
+    pub(super) fn space_with(
+        &mut self,
+        name: &str,
+        object: &[u8],
+        sections: &[Placed],
+    ) -> Result<Space, CommandError> {
+        let mut space = self.space()?;
+        if let Some(placed) = place(object, name, sections) {
+            space.add(name, Arc::new(placed));
+        }
+        Ok(space)
+    }
+
     /// Keeps the object of a loaded extension, here and for the other shells of this instance.
     pub(super) fn remember_object(&mut self, extension: &ExtensionInfo, bytes: &[u8]) {
-        if let Some(placed) = place(bytes, extension) {
+        if let Some(placed) = place(bytes, &extension.name, &extension.sections) {
             self.objects.placed.insert(extension.id, Arc::new(placed));
         }
         // Without the copy other shells show addresses instead of names.
@@ -122,7 +140,7 @@ impl Shell {
         Some(self.target.directory.as_deref()?.join("objects").join(format!("{}.o", id.0)))
     }
 
-    /// An address: a number, `SYMBOL`, `SYMBOL+OFFSET` or `SYMBOL-OFFSET`.
+    /// An address: a number, `SYMBOL`, `SYMBOL+OFFSET`, `SYMBOL-OFFSET`, or an expression that is in memory.
     ///
     /// # Errors
     ///
@@ -133,13 +151,33 @@ impl Shell {
         }
         let space = self.space()?;
         let (name, offset) = split_offset(word);
-        find_symbol(&space, name).map(|address| GuestAddress(address.wrapping_add(offset)))
+        let by_name = find_symbol(&space, name).map(|address| GuestAddress(address.wrapping_add(offset)));
+        if by_name.is_ok() || word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte)) {
+            return by_name;
+        }
+        // `*p`, `table[3]`: where that is.
+        let mut memory = GuestMemory(&self.client);
+        Ok(GuestAddress(space.locate(word, &mut memory, None)?))
     }
 
     /// Symbols that start with `prefix`.
     #[must_use]
     pub fn complete_symbol(&self, prefix: &str, limit: usize) -> Vec<String> {
         self.image().map(|image| image.complete_symbol(prefix, limit)).unwrap_or_default()
+    }
+}
+
+impl Shell {
+    /// What may end an unfinished expression: where the ending starts in `text`, and the endings.
+    #[must_use]
+    pub fn complete_expression(&self, text: &str) -> (usize, Vec<String>) {
+        let Ok(image) = self.image() else { return (text.len(), Vec::new()) };
+        let mut space = Space::new(image);
+        for placed in self.objects.placed.values() {
+            space.add(String::new(), Arc::clone(placed));
+        }
+        let completion = space.complete(text);
+        (completion.start, completion.candidates)
     }
 }
 
@@ -187,9 +225,9 @@ fn split_offset(word: &str) -> (&str, u64) {
 }
 
 /// An object whose sections have the addresses that the guest gave them.
-fn place(bytes: &[u8], extension: &ExtensionInfo) -> Option<Image> {
-    let ParsedObject { image, layout } = uio_objects::parse(bytes, &extension.name).ok()?;
-    let starts: Vec<GuestAddress> = extension.sections.iter().map(|section| section.start).collect();
+fn place(bytes: &[u8], name: &str, placed: &[Placed]) -> Option<Image> {
+    let ParsedObject { image, layout } = uio_objects::parse(bytes, name).ok()?;
+    let starts: Vec<GuestAddress> = placed.iter().map(|section| section.start).collect();
     let sections = (0..layout.sections.len()).filter_map(|index| {
         let address = layout.section_address(index, &starts)?;
         Some(Placement { section: InputSection::Index(index), address: address.0 })

@@ -125,9 +125,8 @@ pub fn start_detached(
 fn spawn(options: &RunOptions, shell: &Path, log: &Path) -> io::Result<Child> {
     let log = File::create(log)?;
     Command::new(shell)
-        .arg("run")
+        .args(["run", "--keeper"])
         .args(to_arguments(options))
-        .arg("--keeper")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

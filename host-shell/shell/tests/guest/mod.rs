@@ -12,7 +12,7 @@ use uio_protocol::event::Event;
 use uio_protocol::fault::{Attempt, Cause, Denial, FaultReport, Outcome};
 use uio_protocol::frame::{Channel, DELIMITER, Decoder, Frame, Header, Kind, encode};
 use uio_protocol::inspect::{
-    Access, BuildId, ExtensionId, ExtensionInfo, FileInfo, FileKind, HeapSummary, Info, Isolation,
+    Access, BuildId, Export, ExtensionId, ExtensionInfo, FileInfo, FileKind, HeapSummary, Info, Isolation,
     IsolationBackend, LogLevel, LogLine, Placed, Region, Registers, ThreadId, ThreadInfo, ThreadState,
 };
 use uio_protocol::limits::{EVENT_CREDIT_BYTES, SESSIONS_MAX};
@@ -142,14 +142,14 @@ impl Guest {
             }
             Request::Ping { marker } => Ok(Reply::Pong { marker }),
             Request::Info => Ok(Reply::Info(self.info())),
-            Request::Threads => Ok(Reply::Threads(threads())),
-            Request::Regions => Ok(Reply::Regions(vec![Region {
-                start: GuestAddress(MEMORY),
-                size: 4096,
-                access: Access { write: true, execute: false },
-                key: 1,
-                owner: "application data".into(),
-            }])),
+            Request::Threads { skip } => {
+                let (threads, more) = page(&threads(), skip);
+                Ok(Reply::Threads { threads, more })
+            }
+            Request::Regions { skip } => {
+                let (regions, more) = page(&[region()], skip);
+                Ok(Reply::Regions { regions, more })
+            }
             Request::Heap => Ok(Reply::Heap(HeapSummary {
                 reserved_bytes: 1 << 20,
                 used_bytes: 217_088,
@@ -207,12 +207,15 @@ impl Guest {
             Request::RemoveFile { path } => {
                 self.files.remove(&path).map(|_| Reply::Done).ok_or_else(|| not_found(&path))
             }
-            Request::Extensions => Ok(Reply::Extensions(self.extensions.values().cloned().collect())),
-            Request::Exports => Ok(Reply::Exports(vec![uio_protocol::inspect::Export {
-                name: "uio_print".into(),
-                prototype: "void uio_print(const char *text)".into(),
-                address: GuestAddress(0xffff_ffff_8000_1000),
-            }])),
+            Request::Extensions { skip } => {
+                let all: Vec<ExtensionInfo> = self.extensions.values().cloned().collect();
+                let (extensions, more) = page(&all, skip);
+                Ok(Reply::Extensions { extensions, more })
+            }
+            Request::Exports { skip } => {
+                let (exports, more) = page(&[export()], skip);
+                Ok(Reply::Exports { exports, more })
+            }
             Request::Run { extension, arguments, .. } => self.run(session, extension, &arguments, events),
             Request::Interrupt(run) => match self.running.remove(&run.0) {
                 Some(owner) => {
@@ -357,6 +360,30 @@ impl Guest {
             return Ok(Reply::FileStatus(FileInfo { name, kind: FileKind::Directory, size: 0 }));
         }
         Err(not_found(path))
+    }
+}
+
+/// Two items a page, so that paging is tested.
+fn page<T: Clone>(all: &[T], skip: u32) -> (Vec<T>, bool) {
+    let rest = all.get(skip as usize..).unwrap_or_default();
+    (rest.iter().take(2).cloned().collect(), rest.len() > 2)
+}
+
+fn region() -> Region {
+    Region {
+        start: GuestAddress(MEMORY),
+        size: 4096,
+        access: Access { write: true, execute: false },
+        key: 1,
+        owner: "application data".into(),
+    }
+}
+
+fn export() -> Export {
+    Export {
+        name: "uio_print".into(),
+        prototype: "void uio_print(const char *text)".into(),
+        address: GuestAddress(0xffff_ffff_8000_1000),
     }
 }
 
