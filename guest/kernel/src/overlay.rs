@@ -194,10 +194,14 @@ impl Threads for Kernel {
             scheduler::with_thread(thread, |thread| (thread.info(), thread.frame.registers()))?;
         let mut stack = Vec::new();
         let mut chunk = [0; 256];
-        while stack.len() < STACK_SNAPSHOT_BYTES_MAX
-            && paging::read(registers.rsp.wrapping_add(stack.len() as u64), &mut chunk).is_ok()
-        {
-            stack.extend_from_slice(&chunk);
+        // The last bytes below the end of the mapping hold the outermost frames; `rsp` may have any alignment.
+        for step in [256, 8, 1] {
+            let chunk = &mut chunk[..step];
+            while stack.len() < STACK_SNAPSHOT_BYTES_MAX
+                && paging::read(registers.rsp.wrapping_add(stack.len() as u64), chunk).is_ok()
+            {
+                stack.extend_from_slice(chunk);
+            }
         }
         Some(ThreadSnapshot { info, registers, stack })
     }
