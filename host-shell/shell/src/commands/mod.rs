@@ -39,6 +39,7 @@ pub use error::CommandError;
 pub use output::{Output, error_text};
 pub use shell::{Interrupts, Shell, Target};
 
+use crate::client::ClientError;
 use crate::text::near_matches;
 
 /// What may stand at a place of a command line, for TAB.
@@ -149,6 +150,11 @@ pub fn dispatch(shell: &mut Shell, words: &[String], out: &mut Output<'_>) -> Re
     let result = command.run(shell, &arguments, out);
     if let Err(error) = &result {
         out.failure(error);
+        if matches!(error, CommandError::Client(ClientError::Closed)) && !out.is_json() {
+            for line in shell.last_words() {
+                out.line(out.style().dim(&format!("  | {line}")))?;
+            }
+        }
     }
     out.set_json(json);
     result

@@ -64,6 +64,25 @@ impl Interrupts {
     }
 }
 
+/// Lines of a dead guest's log that are shown.
+const LAST_LINES: usize = 8;
+
+/// A line each for the code addresses in `line`.
+fn name_addresses(image: &uio_debuginfo::Image, line: &str) -> Vec<String> {
+    let numbers =
+        line.split_whitespace().filter_map(|word| crate::render::units::number(word.trim_matches(',')));
+    numbers
+        .filter(|address| image.contains_code(*address))
+        .map(|address| {
+            // Addresses in a log are return addresses, mostly; the call is before them.
+            let name = image.describe(address).unwrap_or_default();
+            let place = image.source_location(address.wrapping_sub(1));
+            let place = place.map(|place| format!("  {}", crate::render::frames::place(&place)));
+            format!("    {address:#x}  {name}{}", place.unwrap_or_default())
+        })
+        .collect()
+}
+
 /// Which guest this is.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -192,6 +211,28 @@ impl Shell {
                 Err(CommandError::with_hint(format!("no extension `{word}`"), hint))
             }
         }
+    }
+
+    /// What the guest last wrote to its serial log, with names for the addresses in it: for when it is gone.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        let Some(directory) = &self.target.directory else { return Vec::new() };
+        let text = std::fs::read(directory.join("serial.log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let start = lines
+            .iter()
+            .rposition(|line| line.contains("panic"))
+            .unwrap_or(lines.len().saturating_sub(LAST_LINES))
+            .max(lines.len().saturating_sub(2 * LAST_LINES));
+        let image = self.image().ok();
+        lines[start..]
+            .iter()
+            .flat_map(|line| {
+                let named = image.iter().flat_map(|image| name_addresses(image, line));
+                std::iter::once((*line).to_owned()).chain(named).collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// Starts or ends the transcript.

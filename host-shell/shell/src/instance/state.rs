@@ -237,7 +237,9 @@ impl InstanceLock {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
             _ => {}
         }
-        for left in ["instance.json", "shell.sock", "console.sock", "qmp.sock", "serial.log", "qemu.log"] {
+        for left in
+            ["instance.json", "shell.sock", "console.sock", "qmp.sock", "serial.log", "qemu.log", "image"]
+        {
             match fs::remove_file(directory.join(left)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
                 _ => {}
@@ -271,7 +273,7 @@ impl InstanceLock {
 impl Drop for InstanceLock {
     fn drop(&mut self) {
         // The logs stay for whoever wants to know why it ended; the next of that name clears them.
-        for file in ["instance.json", "shell.sock", "console.sock", "qmp.sock", "image"] {
+        for file in ["instance.json", "shell.sock", "console.sock", "qmp.sock"] {
             let _ = fs::remove_file(self.directory.join(file));
         }
         let _ = fs::remove_dir_all(self.directory.join("objects"));

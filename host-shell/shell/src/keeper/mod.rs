@@ -3,6 +3,8 @@
 
 mod detach;
 mod relay;
+#[cfg(test)]
+mod relay_tests;
 mod serial;
 mod shells;
 
@@ -185,6 +187,10 @@ pub fn keep(
     let end = keeper.watch(&mut child, &mut monitor, &mut state, &stops);
     if foreground {
         serial::finish();
+    }
+    if matches!(end, Ok(GuestEnd::Stopped | GuestEnd::Exited(0))) {
+        // Only the addresses in the log of one that failed want names.
+        let _ = std::fs::remove_file(paths.directory.join("image"));
     }
     end
 }

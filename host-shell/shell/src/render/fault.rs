@@ -2,12 +2,15 @@
 //! explanation, backtrace, registers, what to do.
 
 use serde_json::{Value, json};
-use uio_debuginfo::{NamedFrame, SourceLocation, Space};
+use uio_debuginfo::{NamedFrame, SourceLocation, Space, StackEnd};
 use uio_protocol::fault::{Attempt, Cause, Denial, Exception, FaultReport};
 use uio_protocol::inspect::Registers;
 
 use super::frames;
 use super::style::Style;
+
+/// Start of the names of the guest's gates into loaded code.
+const ENTRY_GATE_PREFIX: &str = "uio_gate_enter";
 
 /// A report with names.
 pub struct Fault<'report> {
@@ -23,8 +26,19 @@ impl<'report> Fault<'report> {
     pub fn new(report: &'report FaultReport, extension: Option<String>, space: Option<&Space>) -> Self {
         let (frames, end) = match space {
             Some(space) => {
-                let stack = space.unwind(&report.registers, &report.stack);
-                (space.symbolize(&stack), frames::end(stack.end))
+                let mut stack = space.unwind(&report.registers, &report.stack);
+                // Inside a gate the registers are those of the call: `rip` is where it returns to.
+                if report.gate.is_some()
+                    && let Some(first) = stack.frames.first_mut()
+                {
+                    first.is_return_address = true;
+                }
+                let mut frames = space.symbolize(&stack);
+                let whole = frames.len();
+                frames.truncate(whole.min(entry(&frames)));
+                // Where the entry gate begins, the stack is meant to end.
+                let complete = frames.len() < whole || matches!(stack.end, StackEnd::SnapshotEnds { .. });
+                (frames, if complete { None } else { frames::end(stack.end) })
             }
             None => (Vec::new(), None),
         };
@@ -132,6 +146,15 @@ impl<'report> Fault<'report> {
             "hint": hint(&report.cause),
         })
     }
+}
+
+/// How many frames lie before the gate through which the guest entered loaded code.
+fn entry(frames: &[NamedFrame]) -> usize {
+    let is_gate = |frame: &NamedFrame| {
+        frame.extension.is_none()
+            && frame.symbol.as_ref().is_some_and(|symbol| symbol.starts_with(ENTRY_GATE_PREFIX))
+    };
+    frames.iter().position(is_gate).unwrap_or(frames.len())
 }
 
 fn location(frame: &NamedFrame) -> Option<&SourceLocation> {

@@ -1,5 +1,7 @@
 //! Call stacks.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use uio_debuginfo::{FRAMES_MAX, NamedFrame, SourceLocation, StackEnd};
 
@@ -62,7 +64,8 @@ pub fn place(location: &SourceLocation) -> String {
     format!("{}:{}", short_path(&location.file), location.line)
 }
 
-/// A path below the current folder without that folder; one of the Rust sources without their root.
+/// A path below the current folder or the workspace without that; of the Rust sources and of crates without
+/// their roots.
 #[must_use]
 pub fn short_path(path: &str) -> String {
     if let Some(at) = path.find("/library/")
@@ -70,9 +73,15 @@ pub fn short_path(path: &str) -> String {
     {
         return format!("<rust>{}", &path[at..]);
     }
-    let here = std::env::current_dir().unwrap_or_default();
-    let path = std::path::Path::new(path);
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
+    if let Some((_, crate_path)) = path.split_once("/registry/src/")
+        && let Some((_, inside)) = crate_path.split_once('/')
+    {
+        return format!("<crate>/{inside}");
+    }
+    let roots = std::env::current_dir().ok().into_iter().chain(crate::machine::image::workspace());
+    let path = Path::new(path);
+    let inside = roots.into_iter().find_map(|root| path.strip_prefix(root).ok().map(Path::to_path_buf));
+    inside.unwrap_or_else(|| path.to_path_buf()).display().to_string()
 }
 
 /// Why the stack ends here, unless it ends where stacks do.
