@@ -127,11 +127,17 @@ impl Reader<'_> {
                         if let Some(found) = self.own_field(&inner, fields, name)? {
                             return Ok(found);
                         }
-                        break;
+                        // `Some`, `Ok` and the like: go on in the one thing they hold.
+                        let [only] = fields.as_slice() else { break };
+                        current = self.part(&inner, &only.type_ref, only.offset)?;
+                        continue;
                     }
                     match self.transparent_field(&resolved) {
                         Some(field) => current = self.part(&current, &field.type_ref, field.offset)?,
-                        None => break,
+                        None => match self.shared(&current)? {
+                            Some(inner) => current = inner,
+                            None => break,
+                        },
                     }
                 }
                 Kind::Pointer { .. } => current = self.deref(&current)?,
@@ -189,6 +195,9 @@ impl Reader<'_> {
         let peeled = self.peel(value)?;
         let resolved = self.resolve(&peeled.type_ref)?;
         let Kind::Pointer { target, .. } = &resolved.kind else {
+            if let Some(inner) = self.shared(&peeled)? {
+                return Ok(inner);
+            }
             let type_name = self.space.type_name(&value.type_ref);
             return Err(Problem::NotPointer { type_name });
         };

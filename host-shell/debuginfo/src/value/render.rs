@@ -65,6 +65,11 @@ impl<'r, 'a> Renderer<'r, 'a> {
         let resolved = self.reader.resolve(&value.type_ref)?;
         match &resolved.kind {
             Kind::Struct { fields, variants, .. } => {
+                if references < self.limits.references
+                    && let Some(inner) = self.reader.shared(value)?
+                {
+                    return Ok(self.at_depth(&inner, depth + 1, references + 1));
+                }
                 if let Some(sequence) = self.reader.struct_sequence(value)? {
                     return self.sequence(&sequence, depth, references);
                 }
@@ -200,8 +205,12 @@ impl<'r, 'a> Renderer<'r, 'a> {
             let piece = PIECE - at % PIECE;
             match self.reader.read(at, piece) {
                 Ok(piece) => bytes.extend(piece),
-                Err(problem) if bytes.is_empty() => return Datum::Bad(problem.to_string()),
-                Err(_) => break,
+                // The piece may reach past what is mapped, and the text end before that.
+                Err(_) => match self.reader.read(at, 1) {
+                    Ok(byte) => bytes.extend(byte),
+                    Err(problem) if bytes.is_empty() => return Datum::Bad(problem.to_string()),
+                    Err(_) => break,
+                },
             }
             if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
                 bytes.truncate(end);

@@ -94,7 +94,77 @@ impl Reader<'_> {
             let Some(data) = self.first_pointer(&buffer, 0)? else { return Ok(None) };
             return self.elements(&data, &length, element.clone(), false).map(Some);
         }
+        if resolved.name.starts_with("alloc::collections::vec_deque::VecDeque<")
+            && let (Some(buffer), Some(head), Some(length)) = (field("buf"), field("head"), field("len"))
+            && let Some((_, element)) = parameters.iter().find(|(name, _)| name == "T")
+        {
+            let buffer = self.field_value(value, 0, buffer)?;
+            let (head, length) = (self.field_value(value, 0, head)?, self.field_value(value, 0, length)?);
+            return self.ring(&buffer, &head, &length, element);
+        }
         Ok(None)
+    }
+
+    /// Elements of a ring buffer, put into one piece where they wrap around.
+    fn ring(
+        &mut self,
+        buffer: &Value,
+        head: &Value,
+        length: &Value,
+        element: &TypeRef,
+    ) -> Result<Option<Sequence>, Problem> {
+        let Some(data) = self.first_pointer(buffer, 0)? else { return Ok(None) };
+        let Some(capacity) = self.nested_field(buffer, "cap", 0)? else { return Ok(None) };
+        let capacity = self.peel(&capacity)?;
+        let word = |bits: u128| u64::try_from(bits & mask(8)).unwrap_or(0);
+        let (head, capacity) = (word(self.bits(head)?), word(self.bits(&capacity)?));
+        let whole = self.elements(&data, length, element.clone(), false)?;
+        let length = whole.length.unwrap_or(0);
+        let Place::Memory(start) = whole.place else { return Ok(None) };
+        let at = |index: u64| start.wrapping_add(index.wrapping_mul(whole.stride));
+        let to_end = capacity.saturating_sub(head);
+        let place = if length <= to_end {
+            Place::Memory(at(head))
+        } else {
+            let size = |count: u64| count.checked_mul(whole.stride).ok_or(Problem::Overflow);
+            let mut bytes = self.read(at(head), size(to_end)?)?;
+            bytes.extend(self.read(start, size(length - to_end)?)?);
+            Place::Bytes(bytes)
+        };
+        Ok(Some(Sequence { place, ..whole }))
+    }
+
+    /// The first field of that name in a struct of structs.
+    fn nested_field(&mut self, value: &Value, name: &str, depth: usize) -> Result<Option<Value>, Problem> {
+        let resolved = self.resolve(&value.type_ref)?;
+        let Kind::Struct { fields, .. } = &resolved.kind else { return Ok(None) };
+        for field in fields {
+            let inner = self.field_value(value, 0, field)?;
+            if field.name == name {
+                return Ok(Some(inner));
+            }
+            if depth < BUFFER_DEPTH_MAX
+                && let Some(found) = self.nested_field(&inner, name, depth + 1)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What an `Arc` or `Rc` shares; `None` for other types.
+    pub(crate) fn shared(&mut self, value: &Value) -> Result<Option<Value>, Problem> {
+        let resolved = self.resolve(&value.type_ref)?;
+        let payload = if resolved.name.starts_with("alloc::sync::Arc<") {
+            "data"
+        } else if resolved.name.starts_with("alloc::rc::Rc<") {
+            "value"
+        } else {
+            return Ok(None);
+        };
+        let Some(pointer) = self.first_pointer(value, 0)? else { return Ok(None) };
+        let inner = self.deref(&pointer)?;
+        self.field(&inner, payload).map(Some)
     }
 
     fn elements(
@@ -111,7 +181,7 @@ impl Reader<'_> {
     }
 
     /// The first pointer in a struct of structs: where a vector keeps its elements.
-    fn first_pointer(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Problem> {
+    pub(crate) fn first_pointer(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Problem> {
         let resolved = self.resolve(&value.type_ref)?;
         match &resolved.kind {
             Kind::Pointer { .. } => Ok(Some(value.clone())),
