@@ -79,11 +79,13 @@ pub(crate) fn with_current<R>(body: impl FnOnce(&mut Thread) -> R) -> R {
         .with(|scheduler| body(scheduler.threads.get_mut(&current()).expect("the running thread exists")))
 }
 
+#[cfg(feature = "overlay")]
 /// As [`with_current`], for an NMI, which may have interrupted the scheduler: `None` then.
 pub(crate) fn try_with_current<R>(body: impl FnOnce(&mut Thread) -> R) -> Option<R> {
     SCHEDULER.try_with(|scheduler| scheduler.threads.get_mut(&current()).map(|thread| body(thread))).flatten()
 }
 
+#[cfg(feature = "overlay")]
 /// Drops a thread that has ended while it was not running.
 pub(crate) fn remove_ended(id: ThreadId) {
     let ended = SCHEDULER.with(|scheduler| {
