@@ -13,6 +13,7 @@ pub mod exports;
 pub mod interrupts;
 pub mod log;
 pub mod mm;
+pub mod net;
 #[cfg(not(test))]
 mod panic;
 pub mod power;

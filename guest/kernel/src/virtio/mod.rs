@@ -6,6 +6,7 @@
 pub mod console;
 mod hal;
 mod mmio;
+pub mod net;
 mod pci;
 pub mod queue;
 pub mod rng;
@@ -114,6 +115,7 @@ pub(crate) fn init() {
     for device in found {
         let (name, result) = match device.transport.device_type() {
             DeviceType::Console => ("console", console::init(device)),
+            DeviceType::Network => ("net", net::init(device)),
             DeviceType::EntropySource => ("rng", rng::init(device)),
             other => {
                 crate::debug!("virtio device {other:?} has no driver");
