@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod arch;
 pub mod boot_info;
 pub mod exports;
+pub mod files;
 pub mod interrupts;
 pub mod log;
 pub mod mm;
