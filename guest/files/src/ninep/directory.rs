@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use lock_api::RawMutex;
 use uio_protocol::inspect::{FileInfo, FileKind};
 
-use super::client::{Fid, OpenFile, attributes_of};
+use super::client::{Fid, OpenFile};
 use super::error::ClientError;
+use super::fid::attributes_of;
 use super::session::Session;
 use super::transport::Transport;
 use super::wire::{Attributes, Dirents, Names, Reply, Request, mode, open, valid};

@@ -111,3 +111,25 @@ pub fn replies<R: RawMutex + Send + Sync>(bytes: &[u8]) -> usize {
     ];
     outcomes.iter().filter(|outcome| outcome.is_ok()).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn scripted(flags: u8, body: &[u8]) -> Vec<u8> {
+        [&[flags], &(body.len() as u16).to_le_bytes()[..], body].concat()
+    }
+
+    /// The script reaches every operation: all are refused but the last.
+    #[test]
+    fn a_script_is_followed() {
+        let refused = scripted(FIX_SIZE | FIX_TAG, &[0, 0, 0, 0, kind::RLERROR, 0, 0, 2, 0, 0, 0]);
+        let status = scripted(FIX_SIZE | FIX_TYPE | FIX_TAG, &[0; 67]);
+        // One walk for each, and one more where a file to write is not found.
+        let script = [refused.repeat(13), status].concat();
+        assert_eq!(replies::<parking_lot::RawMutex>(&script), 1);
+        assert_eq!(replies::<parking_lot::RawMutex>(&script[1..]), 0);
+    }
+}

@@ -149,10 +149,12 @@ impl<T: Transport, R: RawMutex + Send + Sync> FileSystem for NinePFileSystem<T, 
     fn status(&self, path: RelativePath<'_>) -> Result<FileInfo, FileError> {
         let (fid, qid) = self.client.walk(path.components())?;
         let attributes = fid.attributes()?;
-        if let (Ok(file), Some(qid)) = (self.files.get(path, Access::Read), qid)
-            && file.file.qid().path != qid.path
-        {
-            self.files.invalidate(path);
+        for access in [Access::Read, Access::Write] {
+            if let (Ok(file), Some(qid)) = (self.files.get(path, access), qid)
+                && file.file.qid().path != qid.path
+            {
+                self.files.invalidate(path);
+            }
         }
         Ok(FileInfo {
             name: path.name().into(),

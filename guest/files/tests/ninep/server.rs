@@ -16,7 +16,7 @@ use uio_files::ramfs::{Limits, RamFs};
 use uio_protocol::error::FileError;
 use uio_protocol::inspect::FileKind;
 
-use super::Raw;
+use crate::Raw;
 
 /// What a fid stands for.
 #[derive(Clone)]
@@ -27,14 +27,14 @@ struct Fid {
     qid: Qid,
 }
 
-pub struct Server {
-    pub files: RamFs<Raw>,
+pub(crate) struct Server {
+    pub(crate) files: RamFs<Raw>,
     fids: BTreeMap<u32, Fid>,
     message_bytes_max: u32,
     /// What `Rlopen` states.
-    pub io_bytes: u32,
+    pub(crate) io_bytes: u32,
     /// Most bytes that one `Rread` or `Rwrite` moves, to force short ones.
-    pub transfer_bytes_max: usize,
+    pub(crate) transfer_bytes_max: usize,
     /// Identities given out: a name that is removed and made again is another file.
     births: BTreeMap<String, u64>,
     next_birth: u64,
@@ -79,18 +79,18 @@ fn join(directory: &AbsolutePath, name: &str) -> Result<AbsolutePath, u32> {
 
 impl Server {
     /// Fids that clients hold.
-    pub fn fids(&self) -> usize {
+    pub(crate) fn fids(&self) -> usize {
         self.fids.len()
     }
 
     /// Fids that are open.
-    pub fn open_fids(&self) -> usize {
+    pub(crate) fn open_fids(&self) -> usize {
         self.fids.values().filter(|fid| fid.open.is_some()).count()
     }
 
     /// Replaces a file behind the client's back, as an editor on the host does: by renaming another
     /// over it.
-    pub fn replace(&mut self, path: &str, contents: &[u8]) {
+    pub(crate) fn replace(&mut self, path: &str, contents: &[u8]) {
         let path = AbsolutePath::normalise(path).unwrap();
         self.files.truncate(path.relative(), 0).unwrap();
         self.files.write_at(path.relative(), 0, contents).unwrap();
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Answers one message.
-    pub fn handle(&mut self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn handle(&mut self, message: &[u8]) -> Vec<u8> {
         let mut buffer = vec![0; self.message_bytes_max.max(8192) as usize];
         let (tag, request) = Request::decode(message).expect("the client sends sound messages");
         if !matches!(request, Request::Version { .. }) {
@@ -289,16 +289,16 @@ impl Server {
     }
 
     /// Fills the server's tree directly.
-    pub fn put(&mut self, path: &str, contents: &[u8]) {
+    pub(crate) fn put(&mut self, path: &str, contents: &[u8]) {
         let path = AbsolutePath::normalise(path).unwrap();
         self.files.write_at(path.relative(), 0, contents).unwrap();
     }
 
-    pub fn make(&mut self, path: &str) {
+    pub(crate) fn make(&mut self, path: &str) {
         self.files.make_directory(AbsolutePath::normalise(path).unwrap().relative()).unwrap();
     }
 
-    pub fn contents(&self, path: RelativePath<'_>) -> Vec<u8> {
+    pub(crate) fn contents(&self, path: RelativePath<'_>) -> Vec<u8> {
         let size = self.files.status(path).unwrap().size as usize;
         let mut buffer = vec![0; size];
         assert_eq!(self.files.read_at(path, 0, &mut buffer).unwrap(), size);

@@ -8,22 +8,22 @@ use std::time::Duration;
 use uio_files::ninep::transport::{Exchange, Transport, TransportError};
 use uio_files::ninep::wire::MESSAGE_BYTES_MIN;
 
-use super::server::Server;
+use crate::server::Server;
 
 /// Changes a reply before it is delivered; the first argument is the request.
-pub type Tamper = Box<dyn FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, TransportError> + Send>;
+pub(crate) type Tamper = Box<dyn FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, TransportError> + Send>;
 
-pub struct Link {
-    pub server: Mutex<Server>,
-    pub message_bytes_max: u32,
-    pub in_flight_max: usize,
-    pub tamper: Mutex<Option<Tamper>>,
+pub(crate) struct Link {
+    pub(crate) server: Mutex<Server>,
+    pub(crate) message_bytes_max: u32,
+    pub(crate) in_flight_max: usize,
+    pub(crate) tamper: Mutex<Option<Tamper>>,
     /// Time that an exchange takes.
-    pub delay: Duration,
-    pub under_way: Mutex<BTreeSet<u16>>,
-    pub ended: Condvar,
-    pub most_under_way: AtomicUsize,
-    pub counts: Mutex<BTreeMap<u8, usize>>,
+    pub(crate) delay: Duration,
+    pub(crate) under_way: Mutex<BTreeSet<u16>>,
+    pub(crate) ended: Condvar,
+    pub(crate) most_under_way: AtomicUsize,
+    pub(crate) counts: Mutex<BTreeMap<u8, usize>>,
 }
 
 impl Default for Link {
@@ -44,28 +44,28 @@ impl Default for Link {
 
 impl Link {
     /// Messages of a type since the last call, which starts the count again.
-    pub fn take_count(&self, kind: u8) -> usize {
+    pub(crate) fn take_count(&self, kind: u8) -> usize {
         self.counts.lock().unwrap().remove(&kind).unwrap_or(0)
     }
 
     /// All messages since counts were last taken.
-    pub fn take_total(&self) -> usize {
+    pub(crate) fn take_total(&self) -> usize {
         core::mem::take(&mut *self.counts.lock().unwrap()).values().sum()
     }
 
     /// The most exchanges that were under way at a time.
-    pub fn most_under_way(&self) -> usize {
+    pub(crate) fn most_under_way(&self) -> usize {
         self.most_under_way.load(Ordering::Relaxed)
     }
 
-    pub fn tamper_with(
+    pub(crate) fn tamper_with(
         &self,
         tamper: impl FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, TransportError> + Send + 'static,
     ) {
         *self.tamper.lock().unwrap() = Some(Box::new(tamper));
     }
 
-    pub fn stop_tampering(&self) {
+    pub(crate) fn stop_tampering(&self) {
         *self.tamper.lock().unwrap() = None;
     }
 

@@ -1,12 +1,11 @@
 //! The 9P file system against a server in memory that behaves.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::link::Link;
+use crate::{Files, at, client, connected};
 use proptest::prelude::*;
-use support::{Files, Link, at, client, connected};
 use uio_files::filesystem::FileSystem;
 use uio_files::ninep::client::{AttachOptions, TAGS_MAX, WINDOW_MAX};
 use uio_files::ninep::error::ClientError;
