@@ -9,12 +9,14 @@ extern crate alloc;
 
 pub mod arch;
 pub mod boot_info;
-pub mod exports;
 pub mod files;
+pub mod identity;
 pub mod interrupts;
 pub mod log;
 pub mod mm;
 pub mod net;
+#[cfg(all(feature = "overlay", not(test)))]
+pub mod overlay;
 #[cfg(not(test))]
 mod panic;
 pub mod power;

@@ -8,7 +8,7 @@ use crate::arch::serial::Serial;
 use crate::mm::layout::image_sections;
 
 /// Exit code of a guest that panicked.
-pub const PANIC_EXIT_CODE: u8 = 101;
+const PANIC_EXIT_CODE: u8 = 101;
 /// Words of the stack that are looked at for return addresses.
 const STACK_WORDS: u64 = 512;
 /// Return addresses that are printed.

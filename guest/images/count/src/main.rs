@@ -23,6 +23,19 @@ extern "C" fn set_count(value: u64) -> u64 {
     count.swap(value, Ordering::Relaxed)
 }
 
+/// Keeps [`set_count`] in the image when nothing else refers to it: `call set_count 0` does.
+#[used]
+static SET_COUNT: extern "C" fn(u64) -> u64 = set_count;
+
+/// What extensions may call by name, beside the overlay's own functions.
+#[cfg(feature = "overlay")]
+static EXPORTS: [uio_overlay::Export; 1] = [uio_overlay::Export {
+    name: "set_count",
+    prototype: "uint64_t set_count(uint64_t value)",
+    function: |call| Ok(set_count(call.arguments()[0])),
+    pointers: &[],
+}];
+
 /// Some work: a multiplicative hash chain, so that no round can be left out.
 #[inline(never)]
 fn work(seed: u64) -> u64 {
@@ -44,5 +57,7 @@ fn application() {
 /// Called by the kernel once it is up.
 #[unsafe(no_mangle)]
 extern "C" fn image_main() {
+    #[cfg(feature = "overlay")]
+    uio_kernel::overlay::serve("count", &EXPORTS);
     thread::spawn("app", thread::Priority::Application, application).expect("no memory for the application");
 }

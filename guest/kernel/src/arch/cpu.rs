@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags};
 
-/// Which register holds the protection-key rights: 0 none, 1 PKRU, 2 `IA32_PKRS`. Read by the trap entry.
-pub(crate) static KEY_REGISTER: AtomicU8 = AtomicU8::new(0);
+/// Which register holds the protection-key rights.
+static KEY_REGISTER: AtomicU8 = AtomicU8::new(0);
 
 /// Mechanism that enforces protection keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,17 @@ pub fn key_register() -> KeyRegister {
         1 => KeyRegister::Pkru,
         2 => KeyRegister::Pkrs,
         _ => KeyRegister::None,
+    }
+}
+
+/// The mechanism in use, as the gates name it.
+#[cfg(feature = "overlay")]
+pub(crate) fn backend() -> uio_isolation::backend::Backend {
+    use uio_isolation::backend::Backend;
+    match key_register() {
+        KeyRegister::None => Backend::None,
+        KeyRegister::Pkru => Backend::Pku,
+        KeyRegister::Pkrs => Backend::Pks,
     }
 }
 
@@ -51,6 +62,8 @@ pub fn init(choice: KeyChoice) {
     let pku = leaf.ecx & (1 << 3) != 0;
     let pks = leaf.ecx & (1 << 31) != 0;
     let register = match choice {
+        // Without the overlay there is nothing to keep apart.
+        _ if !cfg!(feature = "overlay") => KeyRegister::None,
         KeyChoice::Auto | KeyChoice::Pku if pku => KeyRegister::Pkru,
         KeyChoice::Auto | KeyChoice::Pks if pks => KeyRegister::Pkrs,
         _ => KeyRegister::None,
@@ -74,6 +87,9 @@ pub fn init(choice: KeyChoice) {
         Cr4::write_raw(cr4);
     }
     KEY_REGISTER.store(register as u8, Ordering::Relaxed);
+    #[cfg(feature = "overlay")]
+    // SAFETY: the register was switched on above, and this is ring 0. It is selected once.
+    let _ = unsafe { uio_isolation::backend::select(backend()) };
 }
 
 /// Whether interrupts are on.

@@ -2,6 +2,7 @@
 //!
 //! They are written so that the compiler cannot turn them into calls of themselves: short sizes by overlapping
 //! loads and stores, long ones by string instructions.
+#![expect(unreachable_pub, reason = "C names for the linker, not paths for Rust")]
 
 use core::arch::asm;
 use core::ptr;

@@ -25,23 +25,27 @@ pub(crate) const IST_DOUBLE_FAULT: u16 = 2;
 /// Interrupt stack of NMI and machine check, which come at any time.
 pub(crate) const IST_NMI: u16 = 3;
 const IST_COUNT: usize = 4;
+/// Bytes of all trap stacks.
+pub(crate) const TRAP_STACKS_BYTES: usize = TRAP_STACK_BYTES * IST_COUNT;
 
 /// Ring-0 code segment.
 pub(crate) const KERNEL_CODE: u64 = 0x08;
 /// Ring-0 data segment.
 pub(crate) const KERNEL_DATA: u64 = 0x10;
+#[cfg(feature = "overlay")]
 /// Ring-3 data segment with its privilege level.
 pub(crate) const USER_DATA: u64 = 0x18 | 3;
+#[cfg(feature = "overlay")]
 /// Ring-3 code segment with its privilege level.
 pub(crate) const USER_CODE: u64 = 0x20 | 3;
 
 #[repr(C, align(4096))]
-struct TrapStacks(UnsafeCell<[[u8; TRAP_STACK_BYTES]; IST_COUNT]>);
+pub(crate) struct TrapStacks(UnsafeCell<[[u8; TRAP_STACK_BYTES]; IST_COUNT]>);
 
 // SAFETY: the processor and the trap entry are the only users; one CPU, and each stack is used by one level.
 unsafe impl Sync for TrapStacks {}
 
-static TRAP_STACKS: TrapStacks = TrapStacks(UnsafeCell::new([[0; TRAP_STACK_BYTES]; IST_COUNT]));
+pub(crate) static TRAP_STACKS: TrapStacks = TrapStacks(UnsafeCell::new([[0; TRAP_STACK_BYTES]; IST_COUNT]));
 
 struct Tables(UnsafeCell<(TaskStateSegment, GlobalDescriptorTable)>);
 
@@ -52,7 +56,14 @@ static TABLES: Tables = Tables(UnsafeCell::new((TaskStateSegment::new(), GlobalD
 
 /// First byte and size of the trap stacks, for the page tables.
 pub(crate) fn trap_stacks() -> (u64, u64) {
-    (TRAP_STACKS.0.get() as u64, (TRAP_STACK_BYTES * IST_COUNT) as u64)
+    (TRAP_STACKS.0.get() as u64, TRAP_STACKS_BYTES as u64)
+}
+
+/// Whether a stack pointer is in use by a trap's handler.
+#[cfg(feature = "overlay")]
+pub(crate) fn on_trap_stack(pointer: u64) -> bool {
+    let (start, bytes) = trap_stacks();
+    (start..start + bytes).contains(&pointer)
 }
 
 /// Loads the descriptor tables. Called once, with interrupts off.

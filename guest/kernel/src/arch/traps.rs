@@ -21,7 +21,9 @@ pub(crate) const VECTOR_DEVICES: u8 = 0x40;
 pub(crate) const DEVICE_VECTORS: u8 = 32;
 /// The local APIC's spurious interrupts; its low bits have to be ones.
 pub(crate) const VECTOR_SPURIOUS: u8 = 0x6f;
-/// Gate call from ring 3.
+/// Going on with a context in memory, see `thread::ring3`.
+pub(crate) const VECTOR_RESUME: u8 = 0x32;
+/// Gate call from ring 3; the same number as `uio_isolation::gate::RING3_VECTOR`.
 pub(crate) const VECTOR_GATE: u8 = 0x81;
 const VECTORS: usize = 0x82;
 const STUB_BYTES: u64 = 16;
@@ -69,6 +71,15 @@ impl core::fmt::Debug for TrapFrame {
 }
 
 impl TrapFrame {
+    /// Bit of `rflags`: interrupts are on.
+    pub const INTERRUPT_FLAG: u64 = 1 << 9;
+
+    /// Whether the interrupted code ran in ring 3.
+    #[must_use]
+    pub fn is_ring3(&self) -> bool {
+        self.cs & 3 == 3
+    }
+
     /// A frame that starts ring-0 code at `rip` on the stack that ends at `stack_top`, with `argument` in `rdi`.
     #[must_use]
     pub fn start(rip: u64, stack_top: u64, argument: u64) -> Self {
@@ -134,8 +145,12 @@ impl TrapFrame {
 
 // One table of stubs and one common path for each key register, so that the path neither branches on it nor reads
 // memory before the keys are open.
+//
+// Loaded code in ring 0 can jump to any instruction here. Opening the keys is followed by a look at the stack pointer: it
+// is one of the trap stacks, or nothing further is done with it. The rights of the interrupted code are written back by
+// `uio_isolation`'s checked routine, which refuses more than the running thread is entitled to.
 macro_rules! trap_path {
-    ($name:literal, $open:literal, $close:literal) => {
+    ($name:literal, $open:literal, $close:literal $(, $operand:ident = sym $symbol:path)*) => {
         global_asm!(
             concat!(
                 ".pushsection .text\n",
@@ -165,6 +180,11 @@ macro_rules! trap_path {
                 "sub rsp, {head}\n",
                 "fxsave64 [rsp]\n",
                 $open,
+                "lea rax, [rip + {stacks}]\n",
+                "mov rdi, rsp\n",
+                "sub rdi, rax\n",
+                "cmp rdi, {stacks_bytes}\n",
+                "jae 2f\n",
                 "mov rdi, rsp\n",
                 "call {dispatch}\n",
                 "fxrstor64 [rsp]\n",
@@ -174,32 +194,42 @@ macro_rules! trap_path {
                 "pop rbp\n pop rdi\n pop rsi\n pop rdx\n pop rcx\n pop rbx\n pop rax\n",
                 "add rsp, 16\n",
                 "iretq\n",
+                // Raises an exception, which finds more rights than the thread is entitled to and ends it.
+                "2:\n",
+                "ud2\n",
                 ".popsection\n",
             ),
             vectors = const VECTORS,
             head = const FRAME_HEAD_BYTES,
+            stacks = sym super::segments::TRAP_STACKS,
+            stacks_bytes = const super::segments::TRAP_STACKS_BYTES,
             dispatch = sym dispatch,
+            $($operand = sym $symbol,)*
         );
     };
 }
 
 trap_path!("none", "mov qword ptr [rsp + 512], 0\n", "");
+#[cfg(feature = "overlay")]
 trap_path!(
     "pkru",
     "xor ecx, ecx\n rdpkru\n mov [rsp + 512], rax\n xor eax, eax\n xor edx, edx\n wrpkru\n",
-    "mov eax, [rsp + 512]\n xor ecx, ecx\n xor edx, edx\n wrpkru\n"
+    "mov edi, [rsp + 512]\n call uio_isolation_write_pku\n"
 );
+#[cfg(feature = "overlay")]
 trap_path!(
     "pkrs",
     "mov ecx, 0x6e1\n rdmsr\n mov [rsp + 512], rax\n xor eax, eax\n xor edx, edx\n wrmsr\n",
-    "mov eax, [rsp + 512]\n mov ecx, 0x6e1\n xor edx, edx\n wrmsr\n"
+    "mov edi, [rsp + 512]\n call uio_isolation_write_pks\n"
 );
 
 const _: () = assert!(FRAME_KEYS == 512, "the assembly above names this offset");
 
 unsafe extern "C" {
     static trap_stubs_none: u8;
+    #[cfg(feature = "overlay")]
     static trap_stubs_pkru: u8;
+    #[cfg(feature = "overlay")]
     static trap_stubs_pkrs: u8;
 }
 
@@ -214,9 +244,11 @@ static TABLE: Table = Table(UnsafeCell::new(InterruptDescriptorTable::new()));
 pub(crate) fn init() {
     // SAFETY: only the addresses are taken.
     let stubs = match cpu::key_register() {
-        KeyRegister::None => &raw const trap_stubs_none,
+        #[cfg(feature = "overlay")]
         KeyRegister::Pkru => &raw const trap_stubs_pkru,
+        #[cfg(feature = "overlay")]
         KeyRegister::Pkrs => &raw const trap_stubs_pkrs,
+        _ => &raw const trap_stubs_none,
     };
     let address = |vector: usize| VirtAddr::new(stubs as u64 + vector as u64 * STUB_BYTES);
     // SAFETY: this runs once, before anything else could hold a reference; the stubs are code that fits each
@@ -259,7 +291,12 @@ pub(crate) fn yield_interrupt() {
 
 /// Where every trap arrives, on an interrupt stack with interrupts off and all keys open.
 extern "C" fn dispatch(frame: &mut TrapFrame) {
-    match frame.vector as u8 {
+    let vector = frame.vector as u8;
+    #[cfg(feature = "overlay")]
+    if !settle(frame, vector) {
+        return;
+    }
+    match vector {
         2 => crate::thread::faults::nmi(frame),
         vector @ 0..32 => crate::thread::faults::exception(frame, vector),
         VECTOR_YIELD => crate::thread::scheduler::reschedule(frame),
@@ -268,6 +305,10 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
             crate::thread::scheduler::timer(frame);
         }
         VECTOR_SPURIOUS => {}
+        #[cfg(feature = "overlay")]
+        VECTOR_RESUME => crate::thread::ring3::resume(frame),
+        #[cfg(feature = "overlay")]
+        VECTOR_GATE => crate::thread::supervised::ring3_gate(frame),
         vector @ VECTOR_DEVICES..VECTOR_SPURIOUS => {
             crate::interrupts::deliver(vector - VECTOR_DEVICES);
             super::apic::end_of_interrupt();
@@ -278,4 +319,27 @@ extern "C" fn dispatch(frame: &mut TrapFrame) {
             format_args!("unexpected interrupt, vector {vector:#x}"),
         ),
     }
+}
+
+/// Brings gates and interrupted code in step. Returns false if that was the end of the interrupted thread.
+#[cfg(feature = "overlay")]
+fn settle(frame: &mut TrapFrame, vector: u8) -> bool {
+    use crate::thread::supervised;
+    use uio_protocol::fault::{Cause, Exception};
+
+    const NMI: u8 = 2;
+    // An NMI may interrupt a trap's entry or exit, where rights and context are out of step for good reason.
+    if vector == NMI && super::segments::on_trap_stack(frame.rsp) {
+        return true;
+    }
+    if !supervised::settle(frame) {
+        supervised::end_in_trap(frame, Cause::GateTampered);
+        return false;
+    }
+    // The kernel's own software interrupts are not for loaded code.
+    if vector == VECTOR_RESUME && supervised::is_domain_code(frame) {
+        supervised::end_in_trap(frame, Cause::Exception(Exception::GeneralProtection(0)));
+        return false;
+    }
+    true
 }

@@ -56,13 +56,13 @@ impl Permissions {
 
     fn bits(self) -> u64 {
         let user = self.ring3 || key_register() == KeyRegister::Pkru;
-        let key = if key_register() == KeyRegister::None { 0 } else { u64::from(self.key) };
         PRESENT
             | if self.access.write { WRITE } else { 0 }
             | if user { USER } else { 0 }
             | if self.uncached { CACHE_DISABLE } else { 0 }
             | if self.access.execute { 0 } else { NO_EXECUTE }
-            | key << KEY_SHIFT
+            // Ignored by the processor where keys are off.
+            | u64::from(self.key) << KEY_SHIFT
     }
 }
 
@@ -312,6 +312,23 @@ pub(crate) fn protect(address: u64, pages: u64, permissions: Permissions) {
     }
 }
 
+/// Calls `body` while the page at `address` is writable and not executable. Interrupts are off.
+pub(crate) fn with_writable<R>(address: u64, body: impl FnOnce() -> R) -> R {
+    let root = ROOTS.with(|roots| roots.kernel);
+    let (Some((value, PAGE_BYTES)), Ok(table)) = (leaf(root, address), leaf_table(root, address)) else {
+        return body();
+    };
+    let slot = index(address, 0);
+    // SAFETY: the same frame with other rights, and back; nobody else runs meanwhile.
+    unsafe { set_entry(table, slot, value | WRITE | NO_EXECUTE) };
+    tlb::flush(x86_64::VirtAddr::new(address));
+    let result = body();
+    // SAFETY: likewise.
+    unsafe { set_entry(table, slot, value) };
+    tlb::flush(x86_64::VirtAddr::new(address));
+    result
+}
+
 /// Shows or hides a frame in the direct map: frames of loaded code have no writable alias.
 ///
 /// # Errors
@@ -374,9 +391,13 @@ fn reachable(address: u64, write: bool) -> bool {
     !device && access(address).is_some_and(|(access, _)| access.write || !write)
 }
 
-/// First address in `address..address + length` that cannot be reached.
-fn check(address: u64, length: usize, write: bool) -> Result<(), u64> {
-    let Some(end) = address.checked_add(length as u64) else {
+/// Whether a debugger reaches `length` bytes from `address`.
+///
+/// # Errors
+///
+/// The first address that is not mapped, not writable if `write`, or belongs to a device.
+pub fn check(address: u64, length: u64, write: bool) -> Result<(), u64> {
+    let Some(end) = address.checked_add(length) else {
         return Err(address);
     };
     let mut at = address;
@@ -396,7 +417,7 @@ fn check(address: u64, length: usize, write: bool) -> Result<(), u64> {
 /// The first address that is not mapped or belongs to a device.
 pub fn read(address: u64, buffer: &mut [u8]) -> Result<(), u64> {
     let _off = crate::sync::InterruptsOff::new();
-    check(address, buffer.len(), false)?;
+    check(address, buffer.len() as u64, false)?;
     // SAFETY: every page of the range is mapped RAM, and with interrupts off it stays so. The bytes may be part of
     // anything, also of values that the compiler believes unchanging: only plain bytes are read.
     unsafe { core::ptr::copy_nonoverlapping(address as *const u8, buffer.as_mut_ptr(), buffer.len()) };
@@ -410,7 +431,7 @@ pub fn read(address: u64, buffer: &mut [u8]) -> Result<(), u64> {
 /// The first address that is not mapped, not writable or belongs to a device.
 pub fn write(address: u64, bytes: &[u8]) -> Result<(), u64> {
     let _off = crate::sync::InterruptsOff::new();
-    check(address, bytes.len(), true)?;
+    check(address, bytes.len() as u64, true)?;
     // SAFETY: every page of the range is mapped, writable RAM. What the write means for the owner of the memory is
     // the debugger's responsibility, as with any debugger.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };

@@ -46,19 +46,36 @@ pub(crate) fn add(start: u64, size: u64, permissions: Permissions, owner: &str) 
     REGIONS.with(|regions| regions.map.insert(start, entry));
 }
 
-/// Changes what a recorded range allows; splits nothing: callers protect whole regions or parts that begin one.
-pub(crate) fn set_permissions(start: u64, permissions: Permissions) {
+/// Changes what a part of a region allows: the region is split around it.
+pub(crate) fn set_permissions(start: u64, size: u64, permissions: Permissions) {
     REGIONS.with(|regions| {
-        if let Some(entry) = regions.map.get_mut(&start) {
-            entry.permissions = permissions;
+        let Some((&first, entry)) = regions.map.range_mut(..=start).next_back() else {
+            return;
+        };
+        let (end, part_end) = (first + entry.size, start + size);
+        if part_end > end {
+            return;
+        }
+        let (owner, old) = (entry.owner.clone(), entry.permissions);
+        entry.size = start - first;
+        if entry.size == 0 {
+            regions.map.remove(&first);
+        }
+        regions.map.insert(start, Entry { size, permissions, owner: owner.clone() });
+        if part_end < end {
+            regions.map.insert(part_end, Entry { size: end - part_end, permissions: old, owner });
         }
     });
 }
 
-/// Forgets a region.
-pub(crate) fn remove(start: u64) {
-    let removed = REGIONS.with(|regions| regions.map.remove(&start));
-    drop(removed);
+/// Forgets the regions that begin in a range.
+pub(crate) fn remove(start: u64, size: u64) {
+    while let Some(removed) = REGIONS.with(|regions| {
+        let (&first, _) = regions.map.range(start..start + size).next()?;
+        regions.map.remove(&first)
+    }) {
+        drop(removed);
+    }
 }
 
 /// The owner of the region that holds `address`.

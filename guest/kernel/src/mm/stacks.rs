@@ -93,7 +93,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        regions::remove(self.bottom());
+        regions::remove(self.bottom(), self.bytes());
         for page in 1..=self.pages {
             if let Some(frame) = paging::unmap(self.top() - page * PAGE_BYTES) {
                 frames::free(frame, 1);

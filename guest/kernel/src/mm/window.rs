@@ -82,7 +82,48 @@ pub fn protect(address: u64, pages: u32, access: Access, key: u8, ring3: bool) -
         }
         paging::protect(address, 1, permissions);
     }
-    regions::set_permissions(address, permissions);
+    regions::set_permissions(address, u64::from(pages) * PAGE_BYTES, permissions);
+    Ok(())
+}
+
+/// First page of `pages` from `address` that is not mapped by [`map`].
+///
+/// # Errors
+///
+/// Its address.
+pub fn check(address: u64, pages: u64) -> Result<(), u64> {
+    for page in 0..pages {
+        let at = address.wrapping_add(page * PAGE_BYTES);
+        let known = RANGES.with(|ranges| {
+            let before = ranges.range(..=at).next_back();
+            before.is_some_and(|(&start, range)| at - start < range.pages * PAGE_BYTES)
+        });
+        if !known {
+            return Err(at);
+        }
+    }
+    Ok(())
+}
+
+/// Writes into pages of the window whatever they allow. A page that is not writable is so for the moment of the copy,
+/// with interrupts off, and not executable meanwhile.
+///
+/// # Errors
+///
+/// The first address that is not of such a page.
+pub fn fill(address: u64, bytes: &[u8]) -> Result<(), u64> {
+    let pages = (address % PAGE_BYTES + bytes.len() as u64).div_ceil(PAGE_BYTES);
+    check(address / PAGE_BYTES * PAGE_BYTES, pages)?;
+    let mut at = address;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (piece, tail) = rest.split_at(rest.len().min((PAGE_BYTES - at % PAGE_BYTES) as usize));
+        let _off = crate::sync::InterruptsOff::new();
+        let page = at / PAGE_BYTES * PAGE_BYTES;
+        paging::with_writable(page, || paging::write(at, piece))?;
+        at += piece.len() as u64;
+        rest = tail;
+    }
     Ok(())
 }
 
@@ -103,7 +144,7 @@ pub fn unmap(start: u64) {
             frames::free(PhysicalAddress(frame.0), 1);
         }
     }
-    regions::remove(start);
+    regions::remove(start, range.pages * PAGE_BYTES);
     RANGES.with(|ranges| ranges.remove(&start));
 }
 

@@ -6,7 +6,9 @@ use uio_protocol::GuestAddress;
 use uio_protocol::fault::{Attempt, Cause, Denial, Exception};
 use x86_64::registers::control::Cr2;
 
-use super::{scheduler, supervised};
+use super::scheduler;
+#[cfg(feature = "overlay")]
+use super::supervised;
 use crate::arch::serial::Serial;
 use crate::arch::traps::TrapFrame;
 use crate::mm::{paging, regions, stacks, window};
@@ -25,6 +27,7 @@ pub(crate) fn exception(frame: &mut TrapFrame, vector: u8) {
     } else {
         Cause::Exception(classify(vector, frame.error))
     };
+    #[cfg(feature = "overlay")]
     if supervised::is_current() {
         supervised::end_in_trap(frame, cause);
         return;
@@ -37,7 +40,12 @@ pub(crate) fn exception(frame: &mut TrapFrame, vector: u8) {
 }
 
 /// A non-maskable interrupt: the watchdog of the machine's owner.
-pub(crate) fn nmi(_frame: &mut TrapFrame) {}
+pub(crate) fn nmi(frame: &mut TrapFrame) {
+    #[cfg(feature = "overlay")]
+    supervised::check_interrupts_off(frame);
+    #[cfg(not(feature = "overlay"))]
+    let _ = frame;
+}
 
 fn page_fault(address: u64, error: u64) -> Cause {
     let attempt = if error & ERROR_FETCH != 0 {

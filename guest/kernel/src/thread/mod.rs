@@ -2,7 +2,10 @@
 
 pub mod faults;
 pub mod mutex;
+#[cfg(feature = "overlay")]
+pub mod ring3;
 pub mod scheduler;
+#[cfg(feature = "overlay")]
 pub mod supervised;
 pub mod wait;
 
@@ -38,6 +41,21 @@ pub(crate) const PRIORITIES: usize = 5;
 /// Pages of a stack unless its creator says otherwise.
 pub const STACK_PAGES: u64 = 16;
 
+/// What threads that run loaded code have beside others.
+#[cfg(feature = "overlay")]
+pub(crate) type Supervision = Option<Box<supervised::Supervised>>;
+/// Without the overlay nothing is loaded.
+#[cfg(not(feature = "overlay"))]
+pub(crate) type Supervision = Option<core::convert::Infallible>;
+
+/// Whether the running thread is to be ended: it gives up its waits.
+fn is_ending() -> bool {
+    #[cfg(feature = "overlay")]
+    return supervised::is_ending();
+    #[cfg(not(feature = "overlay"))]
+    false
+}
+
 /// What a thread is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -69,7 +87,7 @@ pub(crate) struct Thread {
     /// An unpark came since the last park.
     pub(crate) unparked: bool,
     /// Present in threads that run loaded code.
-    pub(crate) supervised: Option<Box<supervised::Supervised>>,
+    pub(crate) supervised: Supervision,
 }
 
 impl Thread {
@@ -81,6 +99,16 @@ impl Thread {
             0
         };
         time::clock::cycles_to_ns(self.cycles + turn)
+    }
+
+    #[cfg(feature = "overlay")]
+    fn extension(&self) -> Option<uio_protocol::inspect::ExtensionId> {
+        self.supervised.as_ref().and_then(|supervised| supervised.extension)
+    }
+
+    #[cfg(not(feature = "overlay"))]
+    fn extension(&self) -> Option<uio_protocol::inspect::ExtensionId> {
+        None
     }
 
     /// As the shell shows it.
@@ -100,7 +128,7 @@ impl Thread {
             cpu_time_ns: self.cpu_time_ns(),
             stack_bytes: self.stack.as_ref().map_or(0, |stack| stack.bytes() as u32),
             stack_margin_bytes: self.stack.as_ref().map_or(0, |stack| stack.margin_bytes() as u32),
-            extension: self.supervised.as_ref().and_then(|supervised| supervised.extension),
+            extension: self.extension(),
         }
     }
 }
@@ -143,10 +171,16 @@ extern "C" fn run_body(body: *mut Box<dyn FnOnce() + Send>) {
     scheduler::exit();
 }
 
-/// Sleeps.
+/// Sleeps. Returns early only if the thread is to be ended.
 pub fn sleep_ns(duration_ns: u64) {
-    let deadline = time::now_ns().saturating_add(duration_ns);
-    scheduler::wait("sleep", deadline);
+    sleep_until_ns(time::now_ns().saturating_add(duration_ns));
+}
+
+/// Sleeps until a time since boot.
+pub fn sleep_until_ns(deadline_ns: u64) {
+    while time::now_ns() < deadline_ns && !is_ending() {
+        scheduler::wait("sleep", deadline_ns);
+    }
 }
 
 const _: () = assert!(STACK_PAGES * PAGE_BYTES <= crate::mm::stacks::STACK_BYTES_MAX);

@@ -16,8 +16,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use uio_protocol::inspect::{ThreadId, ThreadInfo};
 
-use super::supervised::Supervised;
-use super::{PRIORITIES, Priority, State, Thread};
+use super::{PRIORITIES, Priority, State, Supervision, Thread};
 use crate::arch::cpu;
 use crate::arch::traps::{TrapFrame, yield_interrupt};
 use crate::mm::paging::{self, Root};
@@ -70,6 +69,32 @@ pub(crate) fn with_thread<R>(id: ThreadId, body: impl FnOnce(&mut Thread) -> R) 
     SCHEDULER.with(|scheduler| scheduler.threads.get_mut(&id).map(|thread| body(thread)))
 }
 
+/// Calls `body` with the scheduler's view of the running thread.
+///
+/// # Panics
+///
+/// Before the scheduler has started.
+pub(crate) fn with_current<R>(body: impl FnOnce(&mut Thread) -> R) -> R {
+    SCHEDULER
+        .with(|scheduler| body(scheduler.threads.get_mut(&current()).expect("the running thread exists")))
+}
+
+/// As [`with_current`], for an NMI, which may have interrupted the scheduler: `None` then.
+pub(crate) fn try_with_current<R>(body: impl FnOnce(&mut Thread) -> R) -> Option<R> {
+    SCHEDULER.try_with(|scheduler| scheduler.threads.get_mut(&current()).map(|thread| body(thread))).flatten()
+}
+
+/// Drops a thread that has ended while it was not running.
+pub(crate) fn remove_ended(id: ThreadId) {
+    let ended = SCHEDULER.with(|scheduler| {
+        for queue in &mut scheduler.ready {
+            queue.retain(|other| *other != id);
+        }
+        scheduler.threads.remove(&id)
+    });
+    drop(ended);
+}
+
 /// All threads.
 #[must_use]
 pub fn list() -> Vec<ThreadInfo> {
@@ -91,7 +116,7 @@ pub(crate) fn start() {
         ready_since: 0,
         wake_at: timer::NEVER,
         unparked: false,
-        supervised: None,
+        supervised: Supervision::default(),
     };
     SCHEDULER.with(|scheduler| {
         scheduler.threads.insert(boot.id, Box::new(boot));
@@ -115,7 +140,7 @@ pub(crate) fn add(
     priority: Priority,
     frame: TrapFrame,
     stack: Option<Stack>,
-    supervised: Option<Box<Supervised>>,
+    supervised: Supervision,
 ) -> ThreadId {
     SCHEDULER.with(|scheduler| {
         let id = ThreadId(scheduler.next_id);
@@ -202,6 +227,8 @@ pub(crate) fn reschedule(frame: &mut TrapFrame) {
 /// The timer interrupt.
 pub(crate) fn timer(frame: &mut TrapFrame) {
     timer::fired();
+    #[cfg(feature = "overlay")]
+    super::supervised::check_budget(frame);
     switch(frame);
 }
 
@@ -315,6 +342,8 @@ impl Scheduler {
         thread.since = cycles;
         *frame = thread.frame;
         CURRENT.store(id.0, Ordering::Relaxed);
+        #[cfg(feature = "overlay")]
+        super::supervised::publish(thread);
         if thread.root != self.root {
             self.root = thread.root;
             paging::switch(thread.root);
@@ -341,12 +370,33 @@ impl Scheduler {
             if self.boost_end > now {
                 deadline = self.boost_end;
             }
+            #[cfg(feature = "overlay")]
+            if let Some(supervised) = &thread.supervised {
+                deadline = deadline.min(supervised.deadline(thread.cpu_time_ns(), now));
+            }
         }
         timer::arm(deadline.max(now));
     }
 }
 
+/// Makes a parked thread return from [`park`], now or when it next parks.
+pub fn unpark(id: ThreadId) {
+    with_thread(id, |thread| thread.unparked = true);
+    wake(id);
+}
+
+/// Waits for [`unpark`]; several since the last return count as one. Also returns once the running thread is to be
+/// ended.
+pub fn park(reason: &'static str) {
+    let _off = InterruptsOff::new();
+    if !with_current(|thread| core::mem::take(&mut thread.unparked)) && !super::is_ending() {
+        wait(reason, timer::NEVER);
+        with_current(|thread| thread.unparked = false);
+    }
+}
+
 /// Puts the running thread's root in step after it changed.
+#[cfg(feature = "overlay")]
 pub(crate) fn set_root(root: Root) {
     SCHEDULER.with(|scheduler| {
         if let Some(thread) = scheduler.threads.get_mut(&current()) {

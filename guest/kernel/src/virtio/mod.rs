@@ -100,6 +100,12 @@ impl Device {
     }
 }
 
+/// Whether the machine has a PCI bus.
+#[must_use]
+pub fn has_pci() -> bool {
+    pci::present()
+}
+
 static IN_USE: InterruptLock<Vec<String>> = InterruptLock::new(Vec::new());
 
 /// Names of the devices in use.

@@ -18,6 +18,9 @@
 //! know which of its names for files are taken. Only a host that hangs takes so long that the thread is ended in the
 //! wait. Its slot stays with the device until that is done, and is found again when slots run short.
 
+mod channel;
+mod slot;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,16 +28,15 @@ use core::sync::atomic::{Ordering, fence};
 
 use uio_files::ninep::transport::{Exchange, Transport as MessageTransport, TransportError};
 use uio_files::ninep::wire::IO_OVERHEAD_BYTES;
-use uio_protocol::inspect::ThreadId;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{DeviceStatus, Transport};
+use virtio_drivers::transport::Transport;
 
-use super::hal::KernelHal;
+use self::channel::Channel;
+use self::slot::{Bounces, Part, Slot};
 use super::{Device, DeviceError};
-use crate::mm::layout::{DIRECT_MAP, STACKS};
 use crate::sync::InterruptLock;
 use crate::thread::wait::WaitQueue;
-use crate::thread::{self, scheduler, supervised};
+use crate::thread::{self, scheduler};
 use crate::time::timer::NEVER;
 
 const FEATURE_MOUNT_TAG: u64 = 1 << 0;
@@ -61,67 +63,6 @@ const ENDING_LOOK_NS: u64 = 200_000;
 const ENOMEM: u32 = 12;
 /// Contents that one message carries at most. Larger ones cost the host no fewer copies.
 const DATA_BYTES_MAX: usize = 512 * 1024;
-
-/// One part of a request as the device sees it; empty parts are left out.
-#[derive(Clone, Copy)]
-struct Part {
-    address: *mut u8,
-    bytes: usize,
-}
-
-impl Part {
-    const NONE: Self = Self { address: core::ptr::null_mut(), bytes: 0 };
-
-    fn of(bytes: &[u8]) -> Self {
-        Self { address: bytes.as_ptr().cast_mut(), bytes: bytes.len() }
-    }
-
-    fn of_mut(bytes: &mut [u8]) -> Self {
-        Self { address: bytes.as_mut_ptr(), bytes: bytes.len() }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    /// The device has it.
-    Sent,
-    /// The device has given it back; bytes of the reply.
-    Done(Result<usize, TransportError>),
-}
-
-/// Buffers that a slot owns because the caller's could not be lent.
-#[derive(Default)]
-struct Bounces {
-    request: Vec<u8>,
-    payload: Vec<u8>,
-    reply: Vec<u8>,
-    destination: Vec<u8>,
-}
-
-struct Slot {
-    state: State,
-    owner: ThreadId,
-    request: [u8; SMALL_BYTES],
-    reply: [u8; SMALL_BYTES],
-    bounces: Bounces,
-    /// Request, payload, reply, destination.
-    parts: [Part; PARTS],
-}
-
-/// What threads and the interrupt handler share of a device.
-struct Channel {
-    device: Device,
-    queue: VirtQueue<KernelHal, QUEUE_ENTRIES>,
-    slots: Vec<Slot>,
-    /// The slot of each chain of descriptors, by its head.
-    slot_of: [Option<u8>; QUEUE_ENTRIES],
-    /// The device answered nonsense and was reset.
-    broken: bool,
-}
-
-// SAFETY: the pointers in the slots are only handed to the device.
-unsafe impl Send for Channel {}
 
 /// A share.
 struct Port {
@@ -230,18 +171,18 @@ enum Refusal {
 impl Port {
     /// Sends all of `batch`, at most [`IN_FLIGHT_MAX`], then waits for all.
     fn exchange_batch(&self, batch: &mut [Exchange<'_>]) {
-        let mut tickets = [None; IN_FLIGHT_MAX];
+        let mut slots = [None; IN_FLIGHT_MAX];
         let mut finished = 0;
         let mut next = 0;
         while next < batch.len() {
             match self.start(&mut batch[next]) {
-                Ok(ticket) => tickets[next] = Some(ticket),
+                Ok(slot) => slots[next] = Some(slot),
                 Err(Refusal::Error(error)) => batch[next].outcome = Err(error),
                 Err(Refusal::Full) => {
                     // A thread never waits for a slot while it holds one: two could wait for each other.
                     self.kick();
                     if finished < next {
-                        self.finish(tickets[finished], &mut batch[finished]);
+                        self.finish(slots[finished], &mut batch[finished]);
                         finished += 1;
                     } else {
                         wait(&self.free, || {
@@ -254,27 +195,23 @@ impl Port {
             next += 1;
         }
         self.kick();
-        for (ticket, exchange) in tickets.into_iter().zip(batch).skip(finished) {
-            self.finish(ticket, exchange);
+        for (slot, exchange) in slots.into_iter().zip(batch).skip(finished) {
+            self.finish(slot, exchange);
         }
     }
 
     /// Queues an exchange and returns its slot; [`Self::kick`] tells the device.
     fn start(&self, exchange: &mut Exchange<'_>) -> Result<usize, Refusal> {
-        let may_lend = !supervised::is_current();
+        let may_lend = !scheduler::with_current(|thread| thread.supervised.is_some());
         let mut bounces = Bounces::default();
         let mut payload = Part::of(exchange.payload);
-        if payload.bytes > 0 {
-            if !(may_lend && is_linear(payload)) {
-                payload = bounce(&mut bounces.payload, payload.bytes)?;
-                bounces.payload.copy_from_slice(exchange.payload);
-            }
+        if payload.bytes > 0 && !(may_lend && payload.is_linear()) {
+            payload = bounce(&mut bounces.payload, payload.bytes)?;
+            bounces.payload.copy_from_slice(exchange.payload);
         }
         let mut destination = Part::of_mut(exchange.destination);
-        if destination.bytes > 0 {
-            if !(may_lend && is_linear(destination)) {
-                destination = bounce(&mut bounces.destination, destination.bytes)?;
-            }
+        if destination.bytes > 0 && !(may_lend && destination.is_linear()) {
+            destination = bounce(&mut bounces.destination, destination.bytes)?;
         }
         let (mut request, mut reply) = (None, None);
         if exchange.request.len() > SMALL_BYTES {
@@ -367,220 +304,5 @@ fn bounce(buffer: &mut Vec<u8>, bytes: usize) -> Result<Part, Refusal> {
 fn copy_back(to: &mut [u8], from: &[u8], bytes: usize) {
     if let Some(from) = from.get(..bytes) {
         to[..bytes].copy_from_slice(from);
-    }
-}
-
-/// Whether a buffer is contiguous in physical memory because it lies in the direct map.
-fn is_linear(part: Part) -> bool {
-    let start = part.address as u64;
-    start >= DIRECT_MAP && start.checked_add(part.bytes as u64).is_some_and(|end| end <= STACKS)
-}
-
-impl Slot {
-    fn new() -> Self {
-        Self {
-            state: State::Free,
-            owner: ThreadId(0),
-            request: [0; SMALL_BYTES],
-            reply: [0; SMALL_BYTES],
-            bounces: Bounces::default(),
-            parts: [Part::NONE; PARTS],
-        }
-    }
-
-    /// If the device is done: frees the slot and returns the outcome and the slot's buffers. The slot's own part of the
-    /// reply goes to `reply`.
-    fn take_done(&mut self, reply: &mut [u8]) -> Option<(Result<usize, TransportError>, Bounces)> {
-        let State::Done(outcome) = self.state else {
-            return None;
-        };
-        let bounces = core::mem::take(&mut self.bounces);
-        if bounces.reply.is_empty() {
-            let bytes = outcome.unwrap_or(0).min(reply.len());
-            reply[..bytes].copy_from_slice(&self.reply[..bytes]);
-        }
-        self.state = State::Free;
-        Some((outcome, bounces))
-    }
-
-    /// The device is done with it.
-    fn complete(&mut self, outcome: Result<usize, TransportError>) {
-        if self.state == State::Sent {
-            self.state = State::Done(outcome);
-        }
-    }
-
-    /// Frees a slot that the device is done with and whose owner was ended before it took the reply.
-    fn reclaim(&mut self, owner_lives: impl FnOnce(ThreadId) -> bool) -> bool {
-        let orphan = matches!(self.state, State::Done(_)) && !owner_lives(self.owner);
-        if orphan {
-            self.bounces = Bounces::default();
-            self.state = State::Free;
-        }
-        orphan
-    }
-}
-
-impl Channel {
-    /// A free slot, if need be one whose owner was ended before it took the reply.
-    fn free_slot(&mut self) -> Option<usize> {
-        let lives = |id| scheduler::with_thread(id, |_| ()).is_some();
-        self.slots
-            .iter()
-            .position(|slot| slot.state == State::Free)
-            .or_else(|| self.slots.iter_mut().position(|slot| slot.reclaim(lives)))
-    }
-
-    /// Whether [`Port::start`] would have an answer other than [`Refusal::Full`].
-    fn has_free_slot(&mut self) -> bool {
-        self.broken || self.free_slot().is_some()
-    }
-
-    /// Lends the parts of a slot to the device.
-    fn send(&mut self, number: usize) -> Result<(), TransportError> {
-        let slot = &mut self.slots[number];
-        let [request, payload, reply, destination] = slot.parts;
-        // SAFETY: parts are the slot's own memory, which stays in place until the device is done, or the caller's,
-        // who waits for that.
-        let token = unsafe {
-            let inputs = [input(request), input(payload)];
-            let mut outputs = [output(reply), output(destination)];
-            let inputs = &inputs[..1 + usize::from(payload.bytes > 0)];
-            let outputs = &mut outputs[..1 + usize::from(destination.bytes > 0)];
-            if request.bytes == 0 || reply.bytes == 0 {
-                return Err(TransportError::TooLarge { bytes: 0 });
-            }
-            self.queue.add(inputs, outputs)
-        };
-        match token {
-            Ok(token) => {
-                slot.state = State::Sent;
-                self.slot_of[usize::from(token)] = Some(number as u8);
-                Ok(())
-            }
-            Err(_) => {
-                slot.bounces = Bounces::default();
-                Err(TransportError::NotStarted)
-            }
-        }
-    }
-
-    /// Takes back what the device has done: a bit for each slot.
-    fn collect(&mut self) -> u32 {
-        let mut done = 0;
-        while let Some(token) = self.queue.peek_used() {
-            let number = self.slot_of.get_mut(usize::from(token)).and_then(Option::take);
-            let Some(number) = number else {
-                return self.fail();
-            };
-            let slot = &mut self.slots[usize::from(number)];
-            let [request, payload, reply, destination] = slot.parts;
-            // SAFETY: the same parts as in `send`, still in place: the slot has not been freed.
-            let bytes = unsafe {
-                let inputs = [input(request), input(payload)];
-                let mut outputs = [output(reply), output(destination)];
-                self.queue.pop_used(
-                    token,
-                    &inputs[..1 + usize::from(payload.bytes > 0)],
-                    &mut outputs[..1 + usize::from(destination.bytes > 0)],
-                )
-            };
-            let outcome = bytes.map(|bytes| bytes as usize).map_err(|_| TransportError::Closed);
-            slot.complete(outcome);
-            done |= 1 << number;
-        }
-        done
-    }
-
-    /// The device returned what it did not have. It is reset, so that it lets go of all memory, and not used again.
-    fn fail(&mut self) -> u32 {
-        crate::warn!("virtio 9p: the device answers what was not asked; it is not used any more");
-        self.device.transport.set_status(DeviceStatus::empty());
-        self.broken = true;
-        for slot in &mut self.slots {
-            slot.complete(Err(TransportError::Closed));
-        }
-        u32::MAX
-    }
-}
-
-const _: () = assert!(SLOTS == 32, "`collect` has a bit for each slot");
-
-/// # Safety
-///
-/// The part is empty or valid for reads while the slice lives.
-unsafe fn input<'a>(part: Part) -> &'a [u8] {
-    if part.bytes == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { core::slice::from_raw_parts(part.address, part.bytes) }
-}
-
-/// # Safety
-///
-/// The part is empty or valid for writes while the slice lives, by nobody else in the kernel.
-unsafe fn output<'a>(part: Part) -> &'a mut [u8] {
-    if part.bytes == 0 {
-        return &mut [];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { core::slice::from_raw_parts_mut(part.address, part.bytes) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lends_only_what_lies_in_the_direct_map() {
-        let part = |address: u64, bytes| Part { address: address as *mut u8, bytes };
-        assert!(is_linear(part(DIRECT_MAP, 4096)));
-        assert!(is_linear(part(STACKS - 4096, 4096)));
-        assert!(!is_linear(part(STACKS - 4096, 4097)));
-        assert!(!is_linear(part(STACKS, 1)));
-        assert!(!is_linear(part(DIRECT_MAP - 1, 1)));
-        assert!(!is_linear(part(u64::MAX, 1)));
-        assert!(!is_linear(part(0x40_0000, 16)));
-    }
-
-    #[test]
-    fn a_reply_is_taken_once() {
-        let mut slot = Slot::new();
-        let mut reply = [0; 8];
-        assert!(slot.take_done(&mut reply).is_none());
-        slot.state = State::Sent;
-        slot.reply[..4].copy_from_slice(b"abcd");
-        assert!(slot.take_done(&mut reply).is_none());
-        slot.complete(Ok(4));
-        let (outcome, _) = slot.take_done(&mut reply).unwrap();
-        assert_eq!((outcome, &reply), (Ok(4), b"abcd\0\0\0\0"));
-        assert_eq!(slot.state, State::Free);
-        assert!(slot.take_done(&mut reply).is_none());
-    }
-
-    #[test]
-    fn a_device_that_claims_too_much_writes_nothing_more() {
-        let mut slot = Slot::new();
-        slot.state = State::Sent;
-        slot.reply[..8].copy_from_slice(b"abcdefgh");
-        slot.complete(Ok(usize::MAX));
-        let mut reply = [0; 4];
-        assert!(slot.take_done(&mut reply).is_some());
-        assert_eq!(&reply, b"abcd");
-    }
-
-    #[test]
-    fn a_slot_whose_owner_has_ended_keeps_its_buffers_until_the_device_is_done() {
-        let mut slot = Slot::new();
-        slot.state = State::Sent;
-        slot.owner = ThreadId(7);
-        slot.bounces.destination = alloc::vec![0; 16];
-        assert!(!slot.reclaim(|_| false));
-        assert_eq!(slot.bounces.destination.len(), 16);
-        slot.complete(Ok(4));
-        assert!(!slot.reclaim(|owner| owner == ThreadId(7)), "it will take the reply");
-        assert!(slot.reclaim(|owner| owner != ThreadId(7)));
-        assert_eq!((slot.state, slot.bounces.destination.len()), (State::Free, 0));
     }
 }

@@ -123,10 +123,15 @@ impl MessageTable {
     }
 }
 
+/// Whether there is a host bridge.
+pub(super) fn present() -> bool {
+    let bridge = DeviceFunction { bus: 0, device: 0, function: 0 };
+    PortAccess.read_word(bridge, 0) != NO_DEVICE
+}
+
 /// Calls `found` for every virtio device on bus 0.
 pub(super) fn probe(found: &mut dyn FnMut(Device)) {
-    let bridge = DeviceFunction { bus: 0, device: 0, function: 0 };
-    if PortAccess.read_word(bridge, 0) == NO_DEVICE {
+    if !present() {
         return;
     }
     let mut root = PciRoot::new(PortAccess);

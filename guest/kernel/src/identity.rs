@@ -1,4 +1,4 @@
-//! What an image offers to extensions by name.
+//! Who this guest is: its image's build-id and the machine.
 
 /// Build-id of the image: from the note that the linker makes.
 #[cfg(not(test))]
@@ -12,4 +12,17 @@ pub fn build_id() -> [u8; 20] {
     let mut id = [0; 20];
     id.copy_from_slice(&note[16..]);
     id
+}
+
+/// A test process has none.
+#[cfg(test)]
+#[must_use]
+pub fn build_id() -> [u8; 20] {
+    [0; 20]
+}
+
+/// The kind of machine, by what its buses show.
+#[must_use]
+pub fn machine() -> &'static str {
+    if crate::virtio::has_pci() { "q35" } else { "microvm" }
 }

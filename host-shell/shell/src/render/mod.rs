@@ -1,0 +1,6 @@
+//! What a person sees: units, tables, colours, errors, fault reports.
+
+pub mod error;
+pub mod style;
+pub mod table;
+pub mod units;
