@@ -199,7 +199,7 @@ impl Network {
             }
             // At the start too, when there was no address.
             None if self.status.address.is_some() => {
-                crate::warn!("network: the address's lease has ended");
+                crate::warn!("network: the address is not ours any more");
                 self.set_address(None, None);
             }
             None => {}
