@@ -9,12 +9,12 @@ extern crate alloc;
 
 pub mod arch;
 pub mod boot_info;
-#[cfg(not(test))]
 pub mod files;
 pub mod identity;
 pub mod interrupts;
 pub mod log;
 pub mod mm;
+pub mod net;
 #[cfg(all(feature = "overlay", not(test)))]
 pub mod overlay;
 #[cfg(not(test))]

@@ -182,6 +182,13 @@ pub fn yield_now() {
     yield_interrupt();
 }
 
+/// Whether a thread other than the running one and the idle one could run.
+pub(crate) fn somebody_is_ready() -> bool {
+    SCHEDULER.with(|scheduler| {
+        scheduler.ready[Priority::Extension as usize..].iter().any(|queue| !queue.is_empty())
+    })
+}
+
 /// Waits until somebody wakes this thread or `deadline_ns` comes; `reason` is what `threads` shows. A wake that
 /// comes before the call is lost: callers turn interrupts off, look, and then wait.
 pub(crate) fn wait(reason: &'static str, deadline_ns: u64) {
