@@ -15,7 +15,6 @@ use uio_protocol::inspect::{
     Access, BuildId, ExtensionId, FileInfo, HeapSummary, IsolationBackend, LogLevel, LogLine, Region,
     ThreadId, ThreadInfo, ThreadSnapshot,
 };
-use uio_protocol::limits::STACK_SNAPSHOT_BYTES_MAX;
 
 use crate::arch::cpu::{self, KeyRegister};
 use crate::mm::{frames, heap, layout, paging, regions, window};
@@ -192,14 +191,7 @@ impl Threads for Kernel {
     fn thread_snapshot(&self, thread: ThreadId) -> Option<ThreadSnapshot> {
         let (info, registers) =
             scheduler::with_thread(thread, |thread| (thread.info(), thread.frame.registers()))?;
-        let mut stack = Vec::new();
-        let mut chunk = [0; 256];
-        while stack.len() < STACK_SNAPSHOT_BYTES_MAX
-            && paging::read(registers.rsp.wrapping_add(stack.len() as u64), &mut chunk).is_ok()
-        {
-            stack.extend_from_slice(&chunk);
-        }
-        Some(ThreadSnapshot { info, registers, stack })
+        Some(ThreadSnapshot { info, registers, stack: mm::copy_stack(registers.rsp) })
     }
 
     fn spawn(
@@ -273,13 +265,7 @@ impl Domains for Kernel {
             stack_top: call.stack_top,
             pkru: call.pkru,
         };
-        match ring3::call(&call) {
-            Some(value) => value,
-            None => supervised::end_current(Cause::Gate {
-                argument: None,
-                reason: "no memory to return from ring 3".to_string(),
-            }),
-        }
+        ring3::call(&call).unwrap_or_else(|cause| supervised::end_current(cause))
     }
 }
 

@@ -227,12 +227,23 @@ impl Space {
         }
     }
 
+    /// The concrete type that the table of a trait object at `address` is for. The compiler describes
+    /// each table as a variable named `<Type as Trait>::{vtable}`.
+    pub(crate) fn vtable_name(&self, address: u64) -> Option<String> {
+        let module = self.module_at(address)?;
+        let index = module.debug().ok()?.index().ok()?;
+        let table = index.variables.iter().find(|variable| variable.address == Some(address))?;
+        let name = table.name.strip_suffix("::{vtable}")?;
+        let inside = name.strip_prefix('<').and_then(|name| name.strip_suffix('>')).unwrap_or(name);
+        Some(inside.rsplit_once(" as ").map_or(inside, |(concrete, _)| concrete).to_owned())
+    }
+
     /// The type of that name.
     #[must_use]
     pub fn find_type(&self, name: &str) -> Option<TypeRef> {
         self.modules().find_map(|module| {
             let index = module.debug().ok()?.index().ok()?;
-            let id = *index.type_names.lookup(name).first()?;
+            let id = *index.type_names().lookup(name).first()?;
             let (offset, _) = index.types.get(id as usize)?;
             Some(TypeRef::Dwarf { module: module.id(), offset: *offset })
         })

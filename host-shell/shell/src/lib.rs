@@ -16,6 +16,12 @@ pub mod render;
 pub mod repl;
 pub mod text;
 
+/// The scripted guest of the integration tests.
+#[cfg(test)]
+#[path = "../tests/guest/mod.rs"]
+#[expect(dead_code, reason = "the integration tests use all of it")]
+mod scripted_guest;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks whatever a panicking thread may have left: every guarded value in this crate stays

@@ -84,8 +84,8 @@ pub(crate) fn attach(arguments: &AttachArguments) -> Verdict {
     let interrupts = Interrupts::install()?;
     let mut shell = Shell::new(client, target, interrupts);
     if arguments.execute.is_empty() && arguments.file.is_none() {
-        repl::interact(shell, arguments.json)?;
-        return Ok(ExitCode::SUCCESS);
+        let good = repl::interact(shell, arguments.json)?;
+        return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let script = match &arguments.file {
         Some(path) => std::fs::read_to_string(path)
@@ -105,14 +105,15 @@ fn connect(arguments: &AttachArguments) -> Result<(Client, Target), Failure> {
     {
         let client = Client::connect(path, ATTACH_TIMEOUT)?;
         let name = client.welcome().image.clone();
-        return Ok((client, Target { name, image: arguments.image.clone(), share: None }));
+        return Ok((client, Target { name, image: arguments.image.clone(), directory: None, share: None }));
     }
     let run = RunDirectory::open()?;
     let instance = find_instance(&run, arguments)?;
     let client = Client::connect(&instance.shell_socket(), ATTACH_TIMEOUT)?;
+    let image = arguments.image.clone().or_else(|| Some(instance.image_copy()));
     let state = instance.state;
-    let image = arguments.image.clone().or(Some(state.image));
-    Ok((client, Target { name: state.name, image, share: state.share }))
+    let target = Target { name: state.name, image, directory: Some(instance.directory), share: state.share };
+    Ok((client, target))
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -16,7 +16,10 @@ pub mod regions;
 pub mod stacks;
 pub mod window;
 
+use alloc::vec::Vec;
 use core::fmt;
+
+use uio_protocol::limits::STACK_SNAPSHOT_BYTES_MAX;
 
 pub use paging::{map_device, read, write};
 
@@ -46,4 +49,22 @@ impl PhysicalAddress {
 pub struct OutOfMemory {
     /// Bytes asked for.
     pub bytes: u64,
+}
+
+/// A copy of the stack from `pointer` up to where memory ends, for unwinding on the host; empty if it points nowhere.
+#[must_use]
+pub fn copy_stack(pointer: u64) -> Vec<u8> {
+    const PIECE_BYTES: usize = 256;
+    let mut stack = Vec::new();
+    let mut piece = [0; PIECE_BYTES];
+    while stack.len() < STACK_SNAPSHOT_BYTES_MAX {
+        let at = pointer.wrapping_add(stack.len() as u64);
+        // Up to a page's end first, then in whole pieces.
+        let size = PIECE_BYTES.min((PAGE_BYTES - at % PAGE_BYTES) as usize);
+        if read(at, &mut piece[..size]).is_err() {
+            break;
+        }
+        stack.extend_from_slice(&piece[..size]);
+    }
+    stack
 }

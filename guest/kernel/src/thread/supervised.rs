@@ -7,13 +7,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use uio_isolation::gate::{self, GateContext, Settled};
 use uio_isolation::pkru::Pkru;
 use uio_protocol::fault::{Cause, FaultReport, Outcome};
 use uio_protocol::inspect::{ExtensionId, Registers, ThreadId};
-use uio_protocol::limits::{RUNS_MAX, STACK_SNAPSHOT_BYTES_MAX};
+use uio_protocol::limits::RUNS_MAX;
 
 use super::ring3::{self, Ring3};
 use super::{Priority, State, Thread, scheduler};
@@ -117,20 +116,22 @@ pub fn spawn(
 #[expect(improper_ctypes_definitions, reason = "the pointer comes from `spawn`, which has the same type")]
 extern "C" fn run_job(job: fn(u64) -> i64, argument: u64) {
     let value = job(argument);
-    let _off = InterruptsOff::new();
-    scheduler::with_current(|thread| retire(thread, Outcome::Returned(value)));
-    yield_interrupt();
-    unreachable!("an ended thread was resumed");
+    leave(Outcome::Returned(value));
 }
 
-/// Marks a thread as ended and queues the news. If it was told to end before, that is why.
-fn retire(thread: &mut Thread, mut outcome: Outcome) {
+/// Marks a thread as ended. If it was told to end before, that is why. To be [`announce`]d outside the scheduler.
+fn retire(thread: &mut Thread, mut outcome: Outcome) -> Ended {
     let ending = thread.supervised.as_mut().and_then(|supervised| supervised.ending.take());
     if let (Outcome::Ended(report), Some((cause, _))) = (&mut outcome, ending) {
         report.cause = cause;
     }
-    let ended = Ended { id: thread.id, outcome, cpu_time_ns: thread.cpu_time_ns() };
+    let cpu_time_ns = thread.cpu_time_ns();
     thread.state = State::Exited;
+    Ended { id: thread.id, outcome, cpu_time_ns }
+}
+
+/// Queues the news of a thread's end. Interrupts are off until that thread has left the CPU.
+fn announce(ended: Ended) {
     let watcher = ENDED.with(|queue| {
         queue.ended.push_back(ended);
         queue.watcher
@@ -138,6 +139,14 @@ fn retire(thread: &mut Thread, mut outcome: Outcome) {
     if let Some(watcher) = watcher {
         watcher();
     }
+}
+
+/// Ends the running thread, from its own code.
+fn leave(outcome: Outcome) -> ! {
+    let _off = InterruptsOff::new();
+    announce(scheduler::with_current(|thread| retire(thread, outcome)));
+    yield_interrupt();
+    unreachable!("an ended thread was resumed");
 }
 
 /// Whether the running thread is supervised and to be ended.
@@ -191,19 +200,7 @@ pub(crate) fn is_domain_code(frame: &TrapFrame) -> bool {
 
 /// A report on code that was stopped with these registers.
 fn report(cause: Cause, registers: Registers) -> Outcome {
-    let mut stack = Vec::new();
-    let mut chunk = [0; 256];
-    // As far up as memory is mapped; an `rsp` that points nowhere gives none.
-    while stack.len() < STACK_SNAPSHOT_BYTES_MAX {
-        let at = registers.rsp.wrapping_add(stack.len() as u64);
-        if mm::read(at, &mut chunk).is_ok() {
-            stack.extend_from_slice(&chunk);
-        } else if mm::read(at, &mut chunk[..8]).is_ok() {
-            stack.extend_from_slice(&chunk[..8]);
-        } else {
-            break;
-        }
-    }
+    let stack = mm::copy_stack(registers.rsp);
     Outcome::Ended(Box::new(FaultReport { extension: None, cause, registers, stack, gate: None }))
 }
 
@@ -215,7 +212,7 @@ pub(crate) fn end_in_trap(frame: &mut TrapFrame, cause: Cause) {
         if supervised.in_domain(frame) { None } else { caller(supervised) }
     });
     let outcome = report(cause, registers.unwrap_or_else(|| frame.registers()));
-    scheduler::with_current(|thread| retire(thread, outcome));
+    announce(scheduler::with_current(|thread| retire(thread, outcome)));
     scheduler::switch(frame);
 }
 
@@ -254,11 +251,7 @@ pub fn end_current(cause: Cause) -> ! {
     let registers =
         scheduler::with_current(|thread| thread.supervised.as_ref().map(|supervised| caller(supervised)));
     let registers = registers.expect("only supervised threads end otherwise than by returning");
-    let outcome = report(cause, registers.unwrap_or_default());
-    let _off = InterruptsOff::new();
-    scheduler::with_current(|thread| retire(thread, outcome));
-    yield_interrupt();
-    unreachable!("an ended thread was resumed");
+    leave(report(cause, registers.unwrap_or_default()));
 }
 
 /// Ends a supervised thread: at once if it is in a domain, else when it leaves its gate.
@@ -278,8 +271,11 @@ pub fn end(id: ThreadId, cause: Cause) {
     match stopped {
         Some(registers) => {
             let outcome = report(cause, registers);
-            scheduler::with_thread(id, |thread| retire(thread, outcome));
+            let ended = scheduler::with_thread(id, |thread| retire(thread, outcome));
             scheduler::remove_ended(id);
+            if let Some(ended) = ended {
+                announce(ended);
+            }
         }
         // It may be waiting in a gate: the wait looks whether it is to be given up.
         None => scheduler::wake(id),

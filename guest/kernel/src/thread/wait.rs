@@ -44,8 +44,10 @@ impl WaitQueue {
 
     /// Makes all waiting threads look at their conditions. Callable from interrupt handlers.
     pub fn wake_all(&self) {
-        while let Some(id) = self.waiting.with(VecDeque::pop_front) {
-            scheduler::wake(id);
+        // No switch before all are awake, and none twice: who looks and waits again is not meant.
+        let _off = InterruptsOff::new();
+        for _ in 0..self.waiting.with(|waiting| waiting.len()) {
+            self.wake_one();
         }
     }
 

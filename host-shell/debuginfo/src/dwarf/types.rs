@@ -104,7 +104,7 @@ impl DebugInfo {
             gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_union_type => {
                 let union = entry.tag() == gimli::DW_TAG_union_type;
                 let opaque = entry.attr(gimli::DW_AT_declaration).is_some() && !entry.has_children();
-                let kind = if opaque { Kind::Opaque } else { self.aggregate(unit, entry, union)? };
+                let kind = if opaque { Kind::Opaque } else { self.aggregate(unit, entry, union, depth)? };
                 let default_name = if union { "(anonymous union)" } else { "(anonymous struct)" };
                 (default_name.to_owned(), size.unwrap_or(0), kind)
             }
@@ -125,7 +125,7 @@ impl DebugInfo {
         Ok(Type { name: name.unwrap_or(default_name), size, kind })
     }
 
-    fn aggregate(&self, unit: &Unit, entry: &Die, union: bool) -> Result<Kind, DebugError> {
+    fn aggregate(&self, unit: &Unit, entry: &Die, union: bool, depth: usize) -> Result<Kind, DebugError> {
         let (mut fields, mut parameters, mut variants) = (Vec::new(), Vec::new(), None);
         let mut tree = unit.entries_tree(Some(entry.offset()))?;
         let mut children = tree.root()?.children();
@@ -138,7 +138,7 @@ impl DebugInfo {
                 gimli::DW_TAG_member | gimli::DW_TAG_inheritance
                     if child.entry().attr(gimli::DW_AT_external).is_none() =>
                 {
-                    fields.push(self.field(unit, child.entry()));
+                    fields.push(self.field(unit, child.entry(), depth));
                 }
                 gimli::DW_TAG_template_type_parameter => {
                     let name = self.name_of(unit, child.entry()).unwrap_or_default();
@@ -150,7 +150,7 @@ impl DebugInfo {
                     if let Some(at) = discriminant
                         && let Ok((unit, at)) = self.unit_at(at)
                     {
-                        part.discriminant = Some(self.field(unit, &unit.entry(at)?));
+                        part.discriminant = Some(self.field(unit, &unit.entry(at)?, depth));
                     }
                     let mut inner = child.children();
                     while let Some(variant) = inner.next()? {
@@ -162,7 +162,7 @@ impl DebugInfo {
                         let mut members = variant.children();
                         while let Some(member) = members.next()? {
                             if member.entry().tag() == gimli::DW_TAG_member {
-                                let field = self.field(unit, member.entry());
+                                let field = self.field(unit, member.entry(), depth);
                                 part.variants.push(Variant {
                                     name: field.name,
                                     values: values.clone(),
@@ -180,7 +180,7 @@ impl DebugInfo {
         Ok(Kind::Struct { fields, parameters, variants, union })
     }
 
-    fn field(&self, unit: &Unit, entry: &Die) -> Field {
+    fn field(&self, unit: &Unit, entry: &Die, depth: usize) -> Field {
         let number = |name: DwAt| entry.attr_value(name).and_then(|value| value.udata_value());
         let mut offset = match entry.attr_value(gimli::DW_AT_data_member_location) {
             Some(AttributeValue::Exprloc(expression)) => {
@@ -195,9 +195,18 @@ impl DebugInfo {
             None => 0,
         };
         let bits = number(gimli::DW_AT_bit_size).map(|size| {
-            let first = match number(gimli::DW_AT_data_bit_offset) {
-                Some(first) => first,
-                None => offset * 8,
+            let first = match (number(gimli::DW_AT_data_bit_offset), number(gimli::DW_AT_bit_offset)) {
+                (Some(first), _) => first,
+                // DWARF 3 counts from the most significant bit of the unit that holds the field.
+                (None, Some(from_top)) => {
+                    let unit_bytes = number(gimli::DW_AT_byte_size).or_else(|| {
+                        let target = reference_of(unit, entry, gimli::DW_AT_type)?;
+                        self.type_within(target, depth + 1).ok().map(|holder| holder.size)
+                    });
+                    let top = offset.saturating_add(unit_bytes.unwrap_or(0)).saturating_mul(8);
+                    top.saturating_sub(from_top).saturating_sub(size)
+                }
+                (None, None) => offset.saturating_mul(8),
             };
             (first, size)
         });
@@ -295,6 +304,10 @@ impl DebugInfo {
             }
             let Ok((unit, at)) = self.unit_at(offset) else { break };
             let Ok(entry) = unit.entry(at) else { break };
+            // Rust spells pointer types out.
+            if let Some(name) = self.name_of(unit, &entry) {
+                return format!("{prefix}{name}{stars}");
+            }
             match entry.tag() {
                 gimli::DW_TAG_pointer_type => stars.push_str(if stars.is_empty() { " *" } else { "*" }),
                 gimli::DW_TAG_const_type => prefix.push_str("const "),

@@ -236,8 +236,13 @@ impl Shared {
             match (header.channel, header.kind) {
                 (Channel::Rpc, Kind::Response) => {
                     let waiting = lock(&self.pending).as_mut().and_then(|pending| pending.remove(&header.id));
+                    let response = frame.message::<Response>();
+                    if let Ok(Ok(Reply::Started(run))) = response {
+                        // Before anybody knows of the run, so that no event of it comes too early.
+                        self.runs.started(run);
+                    }
                     if let Some(sender) = waiting
-                        && let Ok(response) = frame.message::<Response>()
+                        && let Ok(response) = response
                     {
                         // The asker may have given up meanwhile.
                         let _ = sender.send(response);

@@ -2,7 +2,7 @@
 //!
 //! What is kept is bounded by the credit of the session: credit goes back only as output is taken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,12 +41,21 @@ pub(crate) struct Runs {
 #[derive(Default)]
 struct Queues {
     waiting: HashMap<RunId, VecDeque<(RunEvent, u32)>>,
+    /// Runs that a reply named and that have not ended.
+    started: HashSet<RunId>,
+    /// Events of runs that no reply named: constructors, `init`, `exit`.
+    unnamed: Vec<(RunEvent, u32)>,
     /// Runs that nobody listens to any more, until their end passes by.
     abandoned: Vec<RunId>,
     closed: bool,
 }
 
 impl Runs {
+    /// A reply has named this run; what it says is for whoever listens to it.
+    pub(crate) fn started(&self, run: RunId) {
+        lock(&self.queues).started.insert(run);
+    }
+
     /// Keeps an event until it is taken; `false` if nobody will, so that its credit is due at once.
     pub(crate) fn push(&self, run: RunId, event: RunEvent, frame_bytes: u32) -> bool {
         let mut queues = lock(&self.queues);
@@ -55,6 +64,13 @@ impl Runs {
                 queues.abandoned.swap_remove(index);
             }
             return false;
+        }
+        if !queues.started.contains(&run) {
+            queues.unnamed.push((event, frame_bytes));
+            return true;
+        }
+        if matches!(event, RunEvent::Ended(_)) {
+            queues.started.remove(&run);
         }
         queues.waiting.entry(run).or_default().push_back((event, frame_bytes));
         drop(queues);
@@ -80,6 +96,19 @@ impl Client {
     #[must_use]
     pub fn run_events(&self, run: RunId) -> RunStream<'_> {
         RunStream { client: self, run, ended: false }
+    }
+
+    /// Takes what constructors, `init`, `exit` and destructors have printed so far. They run before the
+    /// reply to the load or unload, so after it their output is complete.
+    #[must_use]
+    pub fn take_unnamed_output(&self) -> Vec<u8> {
+        let events = std::mem::take(&mut lock(&self.shared.runs.queues).unnamed);
+        self.shared.take(events.iter().map(|(_, bytes)| bytes).sum());
+        let outputs = events.into_iter().filter_map(|(event, _)| match event {
+            RunEvent::Output(bytes) => Some(bytes),
+            RunEvent::Ended(_) => None,
+        });
+        outputs.flatten().collect()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use uio_debuginfo::ExprError;
+
 use crate::client::ClientError;
 use crate::render::error as rpc;
 
@@ -28,6 +30,9 @@ pub enum CommandError {
     /// The guest refused, or the link failed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// An expression.
+    #[error("{}", .0.problem)]
+    Expression(#[from] ExprError),
     /// A host file.
     #[error("{}: {source}", path.display())]
     HostFile {
@@ -76,6 +81,12 @@ impl CommandError {
     pub fn details(&self) -> Vec<String> {
         match self {
             Self::Client(ClientError::Rpc(error)) => rpc::details(error),
+            // A single word needs no finger pointing at it.
+            Self::Expression(error) if error.source.len() > error.span.end - error.span.start => {
+                let marks = error.source.get(error.span.start..error.span.end).unwrap_or(" ");
+                let marks = "^".repeat(marks.chars().count().max(1));
+                vec![error.source.clone(), format!("{}{marks}", " ".repeat(error.column()))]
+            }
             _ => Vec::new(),
         }
     }
@@ -100,6 +111,10 @@ impl CommandError {
                 "`uio-shell ps` lists what runs; the serial log in the run directory says why it ended"
                     .into(),
             ),
+            Self::Expression(error) if !error.suggestions.is_empty() => {
+                let names: Vec<String> = error.suggestions.iter().map(|name| format!("`{name}`")).collect();
+                Some(format!("did you mean {}?", names.join(" or ")))
+            }
             Self::Other { hint, .. } => hint.clone(),
             _ => None,
         }

@@ -40,6 +40,9 @@ impl Command for Info {
 
     fn run(&self, shell: &mut Shell, _: &Arguments, out: &mut Output<'_>) -> Result<(), CommandError> {
         let info = shell.client.info()?;
+        // The keeper of an instance has a session of its own, which is no shell.
+        let keepers = u32::from(shell.target.directory.is_some());
+        let shells = info.sessions.saturating_sub(keepers);
         if out.is_json() {
             return out.object(&json!({
                 "instance": shell.target.name,
@@ -54,7 +57,7 @@ impl Command for Info {
                 "tsc_hertz": info.tsc_hertz,
                 "command_line": info.command_line,
                 "devices": info.devices,
-                "sessions": info.sessions,
+                "shells": shells,
                 "extensions": info.extensions,
                 "bad_frames": info.bad_frames,
             }));
@@ -73,7 +76,7 @@ impl Command for Info {
             ("machine", format!("{}, clock {} at {hertz:.3} GHz", info.machine, info.clock)),
             ("devices", info.devices.join(", ")),
             ("extensions", format!("{} loaded", info.extensions)),
-            ("shells", format!("{} attached", info.sessions)),
+            ("shells", format!("{shells} attached")),
         ];
         if !info.command_line.is_empty() {
             rows.push(("started with", info.command_line));

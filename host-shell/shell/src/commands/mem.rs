@@ -1,6 +1,7 @@
 //! `mem`
 
 use serde_json::json;
+use uio_protocol::inspect::Region;
 
 use super::{Arguments, Command, CommandError, Output, Shell};
 use crate::render::table::{Align, Table};
@@ -70,7 +71,7 @@ impl Command for Mem {
             ("KEY", Align::Right),
             ("OWNER", Align::Left),
         ]);
-        for region in &regions {
+        for region in &joined(regions) {
             let write = if region.access.write { 'w' } else { '-' };
             let execute = if region.access.execute { 'x' } else { '-' };
             table.row([
@@ -93,4 +94,22 @@ impl Command for Mem {
             heap.allocations
         ))
     }
+}
+
+/// Neighbours that differ in nothing, as one: a person does not care how many calls mapped them.
+fn joined(regions: Vec<Region>) -> Vec<Region> {
+    let mut joined: Vec<Region> = Vec::with_capacity(regions.len());
+    for region in regions {
+        match joined.last_mut() {
+            Some(last)
+                if last.start.checked_add(last.size) == Some(region.start)
+                    && (last.access, last.key) == (region.access, region.key)
+                    && last.owner == region.owner =>
+            {
+                last.size += region.size;
+            }
+            _ => joined.push(region),
+        }
+    }
+    joined
 }

@@ -4,20 +4,32 @@ mod arguments;
 mod error;
 mod output;
 mod shell;
+mod symbols;
 
 mod batch;
+mod call;
 mod cat;
+mod compile;
 mod cp;
+mod disasm;
+mod edit;
 mod ext;
 mod feature;
 mod help;
 mod info;
 mod kill;
+mod load;
 mod log;
 mod ls;
 mod mem;
 mod peek;
 mod poke;
+mod print;
+mod run;
+mod runner;
+mod set;
+mod stack;
+mod sym;
 mod threads;
 mod transcript;
 mod unload;
@@ -27,6 +39,7 @@ pub use error::CommandError;
 pub use output::{Output, error_text};
 pub use shell::{Interrupts, Shell, Target};
 
+use crate::client::ClientError;
 use crate::text::near_matches;
 
 /// What may stand at a place of a command line, for TAB.
@@ -38,6 +51,8 @@ pub enum Completion {
     Command,
     /// A function or variable of the guest.
     Symbol,
+    /// An expression over variables.
+    Expression,
     /// A file of the guest.
     GuestPath,
     /// A file of the host.
@@ -93,10 +108,10 @@ pub trait Command: Sync {
 
 /// All commands, in the order in which `help` lists them.
 pub static ALL: &[(&str, &[&dyn Command])] = &[
-    ("Look", &[&info::Info, &threads::Threads, &mem::Mem, &log::Log, &feature::Feature]),
-    ("Memory", &[&peek::Peek, &poke::Poke]),
-    ("Files", &[&ls::Ls, &cat::Cat, &cp::Cp]),
-    ("Extensions", &[&ext::Ext, &kill::Kill, &unload::Unload]),
+    ("Look", &[&info::Info, &threads::Threads, &stack::Stack, &mem::Mem, &log::Log, &feature::Feature]),
+    ("Names and memory", &[&print::Print, &set::Set, &sym::Sym, &disasm::Disasm, &peek::Peek, &poke::Poke]),
+    ("Files", &[&ls::Ls, &cat::Cat, &cp::Cp, &edit::Edit]),
+    ("Extensions", &[&run::Run, &load::Load, &call::Call, &ext::Ext, &kill::Kill, &unload::Unload]),
     ("Shell", &[&help::Help, &batch::Batch, &transcript::Transcript]),
 ];
 
@@ -135,6 +150,11 @@ pub fn dispatch(shell: &mut Shell, words: &[String], out: &mut Output<'_>) -> Re
     let result = command.run(shell, &arguments, out);
     if let Err(error) = &result {
         out.failure(error);
+        if matches!(error, CommandError::Client(ClientError::Closed)) && !out.is_json() {
+            for line in shell.last_words() {
+                out.line(out.style().dim(&format!("  | {line}")))?;
+            }
+        }
     }
     out.set_json(json);
     result

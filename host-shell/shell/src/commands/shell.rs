@@ -11,6 +11,7 @@ use uio_protocol::event::Event;
 use uio_protocol::inspect::{ExtensionInfo, LogLevel, LogLine};
 
 use super::CommandError;
+use super::symbols::{ImageFile, Objects};
 use crate::client::{Client, ClientError};
 use crate::lock;
 use crate::text::near_matches;
@@ -63,6 +64,25 @@ impl Interrupts {
     }
 }
 
+/// Lines of a dead guest's log that are shown.
+const LAST_LINES: usize = 8;
+
+/// A line each for the code addresses in `line`.
+fn name_addresses(image: &uio_debuginfo::Image, line: &str) -> Vec<String> {
+    let numbers =
+        line.split_whitespace().filter_map(|word| crate::render::units::number(word.trim_matches(',')));
+    numbers
+        .filter(|address| image.contains_code(*address))
+        .map(|address| {
+            // Addresses in a log are return addresses, mostly; the call is before them.
+            let name = image.describe(address).unwrap_or_default();
+            let place = image.source_location(address.wrapping_sub(1));
+            let place = place.map(|place| format!("  {}", crate::render::frames::place(&place)));
+            format!("    {address:#x}  {name}{}", place.unwrap_or_default())
+        })
+        .collect()
+}
+
 /// Which guest this is.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -70,6 +90,8 @@ pub struct Target {
     pub name: String,
     /// The image file, where known.
     pub image: Option<PathBuf>,
+    /// The instance's folder, where it is an instance.
+    pub directory: Option<PathBuf>,
     /// Host folder that the guest sees at `/host`.
     pub share: Option<PathBuf>,
 }
@@ -95,6 +117,8 @@ pub struct Shell {
     pub interactive: bool,
     /// Depth of `batch` files, to stop one that runs itself.
     pub batch_depth: usize,
+    pub(super) image_file: ImageFile,
+    pub(super) objects: Objects,
     transcript: Arc<Mutex<Option<(PathBuf, File)>>>,
     log_route: Arc<Mutex<LogRoute>>,
 }
@@ -117,15 +141,23 @@ impl Shell {
                 let _ = sender.send(event);
             }
         });
+        let image_file = ImageFile::new(target.image.clone());
         Self {
             client,
             target,
+            image_file,
+            objects: Objects::default(),
             interrupts,
             interactive: false,
             batch_depth: 0,
             transcript: Arc::default(),
             log_route,
         }
+    }
+
+    /// Reads symbols in the background, for a person who is about to ask.
+    pub fn warm_symbols(&self) {
+        self.image_file.warm();
     }
 
     /// Shows warnings and errors of the guest's log through `print`, above the prompt.
@@ -181,21 +213,26 @@ impl Shell {
         }
     }
 
-    /// An address, as a number.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError`].
-    pub fn address(&self, word: &str) -> Result<uio_protocol::GuestAddress, CommandError> {
-        crate::render::units::number(word)
-            .map(uio_protocol::GuestAddress)
-            .ok_or_else(|| CommandError::message(format!("`{word}` is not an address")))
-    }
-
-    /// Symbols that start with `prefix`.
+    /// What the guest last wrote to its serial log, with names for the addresses in it: for when it is gone.
     #[must_use]
-    pub fn complete_symbol(&self, _prefix: &str, _limit: usize) -> Vec<String> {
-        Vec::new()
+    pub fn last_words(&self) -> Vec<String> {
+        let Some(directory) = &self.target.directory else { return Vec::new() };
+        let text = std::fs::read(directory.join("serial.log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let start = lines
+            .iter()
+            .rposition(|line| line.contains("panic"))
+            .unwrap_or(lines.len().saturating_sub(LAST_LINES))
+            .max(lines.len().saturating_sub(2 * LAST_LINES));
+        let image = self.image().ok();
+        lines[start..]
+            .iter()
+            .flat_map(|line| {
+                let named = image.iter().flat_map(|image| name_addresses(image, line));
+                std::iter::once((*line).to_owned()).chain(named).collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// Starts or ends the transcript.

@@ -75,10 +75,20 @@ impl Command for Threads {
 
 fn state(state: &ThreadState, now_ns: u64) -> String {
     match state {
+        // A wake time at the end of time is a sleep without one.
+        ThreadState::Sleeping { until_ns } if *until_ns < u64::MAX => {
+            format!("sleeping {}", time(until_ns.saturating_sub(now_ns)))
+        }
+        state => state_name(state),
+    }
+}
+
+/// The state in words, without times.
+pub(super) fn state_name(state: &ThreadState) -> String {
+    match state {
         ThreadState::Running => "running".into(),
         ThreadState::Ready => "ready".into(),
-        ThreadState::Sleeping { until_ns } if *until_ns == u64::MAX => "sleeping".into(),
-        ThreadState::Sleeping { until_ns } => format!("sleeping {}", time(until_ns.saturating_sub(now_ns))),
+        ThreadState::Sleeping { .. } => "sleeping".into(),
         ThreadState::Waiting { reason } => format!("waiting: {reason}"),
         ThreadState::Exited => "exited".into(),
     }

@@ -44,7 +44,9 @@ impl Command for Unload {
         out: &mut Output<'_>,
     ) -> Result<(), CommandError> {
         let extension = shell.extension(arguments.at(0))?;
-        shell.client.unload(extension.id)?;
+        let unloaded = shell.client.unload(extension.id);
+        super::load::show_output(shell, out)?;
+        unloaded?;
         if out.is_json() {
             let (id, name, bytes) = (extension.id.0, extension.name, extension.memory_bytes);
             return out.object(&json!({ "id": id, "name": name, "returned_bytes": bytes }));

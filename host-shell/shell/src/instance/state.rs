@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,10 @@ use crate::text::near_matches;
 
 /// Longest instance name: the socket paths below it have to fit `sockaddr_un` (108 bytes).
 const NAME_BYTES_MAX: usize = 48;
+
+/// How often and how far apart a lock that is held is tried again.
+const LOCK_RETRIES: u32 = 20;
+const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// How far an instance has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +140,12 @@ impl Instance {
         self.directory.join("serial.log")
     }
 
+    /// The keeper's copy of the image, which a rebuild of the original does not touch.
+    #[must_use]
+    pub fn image_copy(&self) -> PathBuf {
+        self.directory.join("image")
+    }
+
     /// Whether its keeper still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -208,12 +219,27 @@ impl InstanceLock {
         let fail = |source| InstanceError::Io { path: directory.clone(), source };
         fs::create_dir_all(&directory).map_err(fail)?;
         let file = File::create(directory.join("lock")).map_err(fail)?;
-        match file.try_lock() {
+        // `ps` holds the lock for a moment when it looks; it must not pass for a keeper.
+        let mut attempt = file.try_lock();
+        for _ in 0..LOCK_RETRIES {
+            if !matches!(attempt, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(LOCK_RETRY);
+            attempt = file.try_lock();
+        }
+        match attempt {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(InstanceError::Taken(name.to_owned())),
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
-        for left in ["instance.json", "shell.sock", "console.sock", "qmp.sock", "serial.log", "qemu.log"] {
+        match fs::remove_dir_all(directory.join("objects")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        for left in
+            ["instance.json", "shell.sock", "console.sock", "qmp.sock", "serial.log", "qemu.log", "image"]
+        {
             match fs::remove_file(directory.join(left)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
                 _ => {}
@@ -250,6 +276,7 @@ impl Drop for InstanceLock {
         for file in ["instance.json", "shell.sock", "console.sock", "qmp.sock"] {
             let _ = fs::remove_file(self.directory.join(file));
         }
+        let _ = fs::remove_dir_all(self.directory.join("objects"));
     }
 }
 

@@ -125,9 +125,8 @@ pub fn start_detached(
 fn spawn(options: &RunOptions, shell: &Path, log: &Path) -> io::Result<Child> {
     let log = File::create(log)?;
     Command::new(shell)
-        .arg("run")
+        .args(["run", "--keeper"])
         .args(to_arguments(options))
-        .arg("--keeper")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -174,7 +173,7 @@ pub fn stop(instance: &Instance, force: bool) -> io::Result<()> {
     }
     signal(pid, Signal::KILL)?;
     if gone_within(instance, QUIT_GRACE) {
-        for file in ["instance.json", "shell.sock", "console.sock", "qmp.sock"] {
+        for file in ["instance.json", "shell.sock", "console.sock", "qmp.sock", "image"] {
             let _ = std::fs::remove_file(instance.directory.join(file));
         }
         return Ok(());

@@ -3,6 +3,8 @@
 
 mod detach;
 mod relay;
+#[cfg(test)]
+mod relay_tests;
 mod serial;
 mod shells;
 
@@ -171,6 +173,8 @@ pub fn keep(
     let image = Path::new(&options.image);
     let mut state = first_state(options, &name);
     lock.write(&state)?;
+    // Symbols are read from a copy: the original may be rebuilt while the guest runs.
+    std::fs::copy(image, paths.directory.join("image"))?;
     let line = arguments(options, image, options.accel, &paths);
     let mut child = spawn_guarded(shell, QEMU, &line, &paths.qemu_log()).map_err(KeeperError::Spawn)?;
     let mut monitor = connect_monitor(&mut child, &paths)?;
@@ -183,6 +187,10 @@ pub fn keep(
     let end = keeper.watch(&mut child, &mut monitor, &mut state, &stops);
     if foreground {
         serial::finish();
+    }
+    if matches!(end, Ok(GuestEnd::Stopped | GuestEnd::Exited(0))) {
+        // Only the addresses in the log of one that failed want names.
+        let _ = std::fs::remove_file(paths.directory.join("image"));
     }
     end
 }

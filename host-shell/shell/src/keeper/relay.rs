@@ -16,6 +16,7 @@ use uio_protocol::PROTOCOL_HASH;
 use uio_protocol::error::RpcError;
 use uio_protocol::event::Event;
 use uio_protocol::frame::{Channel, DELIMITER, Frame, Header, Kind, encode, encode_body};
+use uio_protocol::limits::EVENT_CREDIT_BYTES;
 use uio_protocol::rpc::{Reply, Request, Response};
 
 use super::shells::{Queued, Shell};
@@ -42,6 +43,8 @@ pub(super) struct Relay {
     shells: Mutex<HashMap<u32, Arc<Shell>>>,
     next_session: AtomicU32,
     welcome: Mutex<Option<Result<Welcome, RpcError>>>,
+    /// Credit for events that were dropped here, by session.
+    owed_credit: Mutex<HashMap<u32, u32>>,
     /// When the ping that is not answered yet was sent.
     unanswered_since: Mutex<Option<Instant>>,
     watch_until: Mutex<Option<Instant>>,
@@ -58,6 +61,7 @@ impl Relay {
             shells: Mutex::default(),
             next_session: AtomicU32::new(OWN_SESSION + 1),
             welcome: Mutex::new(None),
+            owed_credit: Mutex::default(),
             unanswered_since: Mutex::new(None),
             watch_until: Mutex::new(None),
             ended: AtomicBool::new(false),
@@ -93,6 +97,10 @@ impl Relay {
             self.wait_for_end(HELLO_INTERVAL);
         }
         while !self.ended.load(Ordering::Relaxed) {
+            let owed = std::mem::take(&mut *lock(&self.owed_credit));
+            for (session, bytes) in owed {
+                self.request(session, UNANSWERED_ID, &Request::Credit { bytes });
+            }
             if self.is_watched() {
                 let mut unanswered = lock(&self.unanswered_since);
                 let ask = unanswered.is_none();
@@ -128,9 +136,12 @@ impl Relay {
         let droppable = header.channel == Channel::Events
             && !matches!(frame.message::<Event>(), Ok(Event::Exited { .. }));
         if shell.send(bytes, droppable) == Queued::Dropped && droppable {
-            // The shell will not give credit for what it never saw.
+            // The shell will not give credit for what it never saw. Sent by another thread: this one has to go
+            // on reading, or a guest that waits for us to read would wait for ever.
             let bytes = u32::try_from(frame.body.len()).unwrap_or(u32::MAX);
-            self.request(header.session, UNANSWERED_ID, &Request::Credit { bytes });
+            let mut owed = lock(&self.owed_credit);
+            let session = owed.entry(header.session).or_default();
+            *session = session.saturating_add(bytes).min(EVENT_CREDIT_BYTES);
         }
     }
 

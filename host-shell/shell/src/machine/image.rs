@@ -3,8 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use crate::text::near_matches;
+
+/// How long cargo may take before the person is told what it does.
+const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
 
 /// Why there is no image to start.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +108,7 @@ pub fn build(workspace: &Path, name: &str, extra: &[&str]) -> Result<PathBuf, Im
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
         .current_dir(workspace)
-        .args(["build", "--profile", "guest", "-p", &format!("uio-image-{name}")])
+        .args(["build", "--quiet", "--profile", "guest", "-p", &format!("uio-image-{name}")])
         .arg("--message-format=json-render-diagnostics")
         .args(extra)
         // Cargo sets these for what it runs; they would make the inner build differ from a plain one.
@@ -113,6 +118,7 @@ pub fn build(workspace: &Path, name: &str, extra: &[&str]) -> Result<PathBuf, Im
         .stdout(Stdio::piped())
         .spawn()
         .map_err(ImageError::Cargo)?;
+    let done = announce(name);
     let mut built = None;
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -120,10 +126,23 @@ pub fn build(workspace: &Path, name: &str, extra: &[&str]) -> Result<PathBuf, Im
         }
     }
     let status = child.wait().map_err(ImageError::Cargo)?;
+    drop(done);
     match built {
         Some(path) if status.success() => Ok(path),
         _ => Err(ImageError::Build { name: name.to_owned() }),
     }
+}
+
+/// Says that a build is under way, if it is not over soon: an image that is up to date needs no words.
+fn announce(name: &str) -> Sender<()> {
+    let (done, waiting) = channel::<()>();
+    let name = name.to_owned();
+    std::thread::spawn(move || {
+        if waiting.recv_timeout(ANNOUNCE_AFTER) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("building image `{name}` (the first time this takes about a minute) ...");
+        }
+    });
+    done
 }
 
 /// The executable that one of cargo's JSON messages announces, if it is the image's.

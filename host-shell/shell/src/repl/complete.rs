@@ -60,6 +60,18 @@ impl Complete for Completer {
                 let (from, files) = self.files.complete(path, path.len(), context)?;
                 return Ok((start + "host:".len() + from, files));
             }
+            Completion::Expression => {
+                // The expression may hold blanks; it starts after the command.
+                let from = before.len() - before.trim_start().len();
+                let from = before[from..].find(char::is_whitespace).map_or(start, |blank| from + blank + 1);
+                let Ok(shell) = self.shell.try_borrow() else { return Ok((start, Vec::new())) };
+                let (at, names) = shell.complete_expression(&before[from..]);
+                let pairs = names.into_iter().take(CANDIDATES_MAX);
+                return Ok((
+                    from + at,
+                    pairs.map(|name| Pair { display: name.clone(), replacement: name }).collect(),
+                ));
+            }
             kind => self.candidates(kind, word),
         };
         candidates.truncate(CANDIDATES_MAX);
@@ -72,7 +84,7 @@ impl Completer {
         // While a command runs nobody presses TAB; if the shell is busy all the same, there is no help.
         let Ok(shell) = self.shell.try_borrow() else { return Vec::new() };
         let names: Vec<String> = match kind {
-            Completion::Nothing | Completion::HostPath => Vec::new(),
+            Completion::Nothing | Completion::HostPath | Completion::Expression => Vec::new(),
             Completion::Command => all().map(|command| command.name().to_owned()).collect(),
             Completion::Symbol => shell.complete_symbol(word, CANDIDATES_MAX),
             Completion::GuestPath | Completion::EitherPath => guest_paths(&shell, word),

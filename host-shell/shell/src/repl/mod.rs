@@ -42,15 +42,15 @@ pub fn run_lines<'a>(
     Ok(())
 }
 
-/// Reads and runs commands until Ctrl-D. A failed command is shown, and the prompt comes again.
+/// Reads and runs commands until Ctrl-D. A failed command is shown, and the prompt comes again. Gives
+/// `false` if commands came from a pipe and one of them failed.
 ///
 /// # Errors
 ///
 /// When the terminal fails.
-pub fn interact(shell: Shell, json: bool) -> rustyline::Result<()> {
+pub fn interact(shell: Shell, json: bool) -> rustyline::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        read_plain(shell, json);
-        return Ok(());
+        return Ok(read_plain(shell, json));
     }
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -68,6 +68,7 @@ pub fn interact(shell: Shell, json: bool) -> rustyline::Result<()> {
         let _ = editor.load_history(path);
     }
     greet(&shell.borrow());
+    shell.borrow().warm_symbols();
     {
         let mut printer = editor.create_external_printer()?;
         let style = Style::of(&std::io::stdout());
@@ -113,22 +114,24 @@ pub fn interact(shell: Shell, json: bool) -> rustyline::Result<()> {
         }
     }
     eprintln!("detached; the guest runs on");
-    Ok(())
+    Ok(true)
 }
 
 fn shell_connected(editor: &Editor<Completer, FileHistory>) -> bool {
     editor.helper().is_none_or(Completer::is_connected)
 }
 
-/// Commands from a pipe: no prompt, no history, all of them run.
-fn read_plain(mut shell: Shell, json: bool) {
+/// Commands from a pipe: no prompt, no history, all of them run. Gives whether all succeeded.
+fn read_plain(mut shell: Shell, json: bool) -> bool {
+    let mut good = true;
     for text in std::io::stdin().lines().map_while(Result::ok) {
         let text = text.trim();
         shell.interrupts.clear();
         if !text.is_empty() && !text.starts_with('#') {
-            let _ = line::execute(&mut shell, text, json);
+            good &= line::execute(&mut shell, text, json).is_ok();
         }
     }
+    good
 }
 
 fn greet(shell: &Shell) {
