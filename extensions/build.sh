@@ -30,9 +30,11 @@ OBJCOPY=${OBJCOPY:-objcopy}
 # -mcmodel=kernel: the guest places extensions in the top 2 GiB. No PIC: no indirection through tables.
 # Unwind tables and -g stay on the host, where reports and `stack` read them. No stack protector: its
 # canary lies in thread-local storage, which guests have not. The red zone is safe: interrupts have stacks of their own.
+# Tail calls would leave functions out of the backtraces of reports.
 c_flags=(
     -std=c11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie -mcmodel=kernel
-    -fasynchronous-unwind-tables -Wall -Wextra -I "$here/include"
+    -fcf-protection=none -fno-optimize-sibling-calls -fasynchronous-unwind-tables -Wall -Wextra
+    -I "$here/include"
 )
 read -r -a more_c_flags <<<"${CFLAGS:-}"
 

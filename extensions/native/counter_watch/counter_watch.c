@@ -5,7 +5,7 @@
 
 #include <uio_printf.h>
 
-/* The application's counter. */
+/* The application's counter. A plain load reads it; in ring 3 it would take uio_read. */
 extern volatile uint64_t count;
 
 struct counter_watch counter_watch;

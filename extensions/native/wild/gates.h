@@ -41,6 +41,7 @@ static void memory_exhaustion(const char *target) {
 static void double_free(const char *target) {
     void *block = uio_alloc(64, 16);
     (void)target;
+    if (block == NULL) uio_printf("no memory is left to free: unload wild first\n");
     uio_free(block);
     uio_free(block);
 }

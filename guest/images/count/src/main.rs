@@ -2,6 +2,11 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "overlay")]
+extern crate alloc;
+
+#[cfg(feature = "overlay")]
+use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,14 +34,47 @@ extern "C" fn set_count(value: u64) -> u64 {
 #[used]
 static SET_COUNT: extern "C" fn(u64) -> u64 = set_count;
 
+/// Largest block that [`leak`] takes: it is for showing leaks, not for running out of memory.
+#[cfg(feature = "overlay")]
+const LEAK_BYTES_MAX: u64 = 64 * 1024;
+
+/// Takes a block of the heap and forgets it, so that `heap_leaks` has something to find. Returns how many
+/// bytes it took, 0 if none.
+#[cfg(feature = "overlay")]
+#[unsafe(no_mangle)]
+extern "C" fn leak(bytes: u64) -> u64 {
+    let mut block = Vec::<u8>::new();
+    let bytes = bytes.min(LEAK_BYTES_MAX);
+    if block.try_reserve_exact(bytes as usize).is_err() {
+        return 0;
+    }
+    block.resize(bytes as usize, b'!');
+    // Opaque, or the compiler would leave the whole allocation out.
+    black_box(block.leak());
+    bytes
+}
+
+/// Keeps [`leak`] in the image, as [`SET_COUNT`] does.
+#[cfg(feature = "overlay")]
+#[used]
+static LEAK: extern "C" fn(u64) -> u64 = leak;
+
 /// What extensions may call by name, beside the overlay's own functions.
 #[cfg(feature = "overlay")]
-static EXPORTS: [uio_overlay::Export; 1] = [uio_overlay::Export {
-    name: "set_count",
-    prototype: "uint64_t set_count(uint64_t value)",
-    function: |call| Ok(set_count(call.arguments()[0])),
-    pointers: &[],
-}];
+static EXPORTS: [uio_overlay::Export; 2] = [
+    uio_overlay::Export {
+        name: "set_count",
+        prototype: "uint64_t set_count(uint64_t value)",
+        function: |call| Ok(set_count(call.arguments()[0])),
+        pointers: &[],
+    },
+    uio_overlay::Export {
+        name: "leak",
+        prototype: "uint64_t leak(uint64_t bytes)",
+        function: |call| Ok(leak(call.arguments()[0])),
+        pointers: &[],
+    },
+];
 
 /// Some work: a multiplicative hash chain, so that no round can be left out.
 #[inline(never)]
