@@ -5,6 +5,7 @@ use uio_protocol::inspect::Registers;
 use super::error::{At, Located, Problem, Span, located};
 use super::parse::{Node, NodeKind, Operator};
 use super::types::resolve_name;
+use crate::error::DebugError;
 use crate::space::Space;
 use crate::types::{Kind, TypeRef};
 use crate::value::{Place, Reader, Value, is_scalar, to_integer};
@@ -106,6 +107,12 @@ impl Reader<'_> {
             _ => {}
         }
         let missing = self.space.find_variables(name);
+        // Without any debug information symbols still have addresses; damaged information is an error.
+        if let Err(error) = &missing
+            && *error != DebugError::Missing
+        {
+            return Err(located(span, error.clone()));
+        }
         let variables = missing.as_ref().map(Vec::as_slice).unwrap_or_default();
         match variables {
             [] => {}

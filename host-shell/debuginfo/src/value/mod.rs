@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod datum;
+pub(crate) mod map;
 pub(crate) mod render;
 pub(crate) mod sequence;
 
