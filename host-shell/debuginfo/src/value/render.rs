@@ -159,7 +159,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
             }
             Kind::Code => match value.place {
                 Place::Memory(address) => self.address(address),
-                Place::Bytes(_) => Datum::Unit,
+                Place::Bytes(_) | Place::Pieces(..) => Datum::Unit,
             },
             _ => Datum::Unit,
         })
