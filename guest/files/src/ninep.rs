@@ -8,15 +8,17 @@
 //! (<https://github.com/chaos/diod/blob/master/protocol.md>). The server is not trusted: every
 //! reply is checked against the request and its buffers, and work for one call is bounded.
 
-//mod cache;
-//pub mod client;
-//mod directory;
-//pub mod error;
-//pub mod exercise;
-//pub mod fs;
-//mod numbers;
-//mod readahead;
-//mod session;
-//mod transfer;
-//pub mod transport;
+mod cache;
+pub mod client;
+mod directory;
+pub mod error;
+pub mod exercise;
+mod fid;
+pub mod fs;
+mod numbers;
+mod open_file;
+mod readahead;
+mod session;
+mod transfer;
+pub mod transport;
 pub mod wire;

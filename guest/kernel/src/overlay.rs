@@ -265,13 +265,7 @@ impl Domains for Kernel {
             stack_top: call.stack_top,
             pkru: call.pkru,
         };
-        match ring3::call(&call) {
-            Some(value) => value,
-            None => supervised::end_current(Cause::Gate {
-                argument: None,
-                reason: "no memory to return from ring 3".to_string(),
-            }),
-        }
+        ring3::call(&call).unwrap_or_else(|cause| supervised::end_current(cause))
     }
 }
 

@@ -93,7 +93,7 @@ impl Space {
         if !prefix.is_empty() {
             for module in self.modules() {
                 if let Ok(index) = module.debug().and_then(|debug| debug.index()) {
-                    found.extend(index.type_names.complete(prefix, CANDIDATES_MAX));
+                    found.extend(index.type_names().complete(prefix, CANDIDATES_MAX));
                 }
             }
         }

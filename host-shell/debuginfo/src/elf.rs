@@ -3,6 +3,7 @@
 //! Only headers are parsed when a file is opened; contents stay where they are in the shared bytes.
 
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use goblin::container::{Container, Ctx, Endian};
@@ -11,7 +12,7 @@ use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
 use goblin::elf::section_header::{SHF_ALLOC, SHF_COMPRESSED, SHF_EXECINSTR, SHT_NOBITS, SHT_NOTE};
 use goblin::elf::{Elf, SectionHeader};
 
-use crate::error::ImageError;
+use crate::error::{DebugError, ImageError};
 
 /// How goblin is told to read: 64-bit, little-endian.
 pub(crate) const CONTEXT: Ctx = Ctx { container: Container::Big, le: Endian::Little };
@@ -26,8 +27,10 @@ pub(crate) struct Section {
     pub(crate) size: u64,
     pub(crate) link: u32,
     pub(crate) info: u32,
-    /// Where its bytes are in the file; empty for `.bss`.
+    /// Where its bytes are in [`ElfFile::bytes`]; empty for `.bss` and for what was left in the file.
     pub(crate) file: Range<usize>,
+    /// Where its bytes are in the file, if they were left there.
+    pub(crate) deferred: Option<Range<u64>>,
 }
 
 impl Section {
@@ -52,10 +55,40 @@ pub(crate) struct Segment {
     pub(crate) file: Range<usize>,
 }
 
+/// An open file whose debug sections are read when they are asked for.
+///
+/// The file stays open, so one that is replaced by a rebuild keeps its contents; one that is changed in
+/// place is noticed by its time stamp.
+#[derive(Debug)]
+pub(crate) struct DeferredFile {
+    pub(crate) file: std::fs::File,
+    pub(crate) size: u64,
+    pub(crate) modified: Option<std::time::SystemTime>,
+}
+
+impl DeferredFile {
+    pub(crate) fn read(&self, range: Range<u64>) -> Result<Arc<[u8]>, DebugError> {
+        let failed = |error: std::io::Error| DebugError::Io(error.to_string());
+        let metadata = self.file.metadata().map_err(failed)?;
+        if metadata.len() != self.size || metadata.modified().ok() != self.modified {
+            return Err(DebugError::Changed);
+        }
+        let size = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
+        if let Some(buffer) = Arc::get_mut(&mut bytes) {
+            self.file.read_exact_at(buffer, range.start).map_err(failed)?;
+        }
+        Ok(bytes)
+    }
+}
+
 /// A parsed ELF file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ElfFile {
+    /// The file, without the part that was left out.
     pub(crate) bytes: Arc<[u8]>,
+    /// Where to read the part that was left out.
+    pub(crate) deferred: Option<DeferredFile>,
     pub(crate) entry: u64,
     pub(crate) relocatable: bool,
     pub(crate) kind: u16,
@@ -65,13 +98,25 @@ pub(crate) struct ElfFile {
 
 impl ElfFile {
     pub(crate) fn parse(bytes: Arc<[u8]>) -> Result<Self, ImageError> {
+        Self::parse_around(bytes, 0..0)
+    }
+
+    /// Parses a file from which the range `hole` is missing.
+    pub(crate) fn parse_around(bytes: Arc<[u8]>, hole: Range<u64>) -> Result<Self, ImageError> {
+        let file_size = bytes.len() as u64 + (hole.end - hole.start);
+        // File offsets to positions in `bytes`; what is in the hole is at its start, and empty.
+        let position = |offset: u64| match offset {
+            before if before <= hole.start => before,
+            inside if inside < hole.end => hole.start,
+            behind => behind - (hole.end - hole.start),
+        };
         let damaged = |error: goblin::error::Error| ImageError::Elf(error.to_string());
         let header = Elf::parse_header(&bytes).map_err(damaged)?;
         let (class, data) = (header.e_ident[4], header.e_ident[5]);
         if class != 2 || data != 1 || header.e_machine != EM_X86_64 {
             return Err(ImageError::Machine { class, data, machine: header.e_machine });
         }
-        let offset_of = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let offset_of = |offset: u64| usize::try_from(position(offset)).unwrap_or(usize::MAX);
         let headers = if header.e_shoff == 0 {
             Vec::new()
         } else if offset_of(header.e_shoff) >= bytes.len() {
@@ -80,25 +125,29 @@ impl ElfFile {
             let offset = offset_of(header.e_shoff);
             SectionHeader::parse(&bytes, offset, usize::from(header.e_shnum), CONTEXT).map_err(damaged)?
         };
-        let names = headers.get(usize::from(header.e_shstrndx)).map(|section| section.sh_offset);
+        let names = headers.get(usize::from(header.e_shstrndx)).map(|section| position(section.sh_offset));
         let mut sections = Vec::with_capacity(headers.len());
         for raw in &headers {
             let name = match names {
                 Some(table) => string_at(&bytes, table.saturating_add(raw.sh_name as u64)).to_owned(),
                 None => String::new(),
             };
+            let mut deferred = None;
             let file = if raw.sh_type == SHT_NOBITS || raw.sh_type == 0 {
                 0..0
             } else {
-                let end = raw.sh_offset.checked_add(raw.sh_size).filter(|&end| end <= bytes.len() as u64);
+                let end = raw.sh_offset.checked_add(raw.sh_size).filter(|&end| end <= file_size);
                 let Some(end) = end else {
                     return Err(ImageError::SectionOutside {
                         name,
                         offset: raw.sh_offset,
                         size: raw.sh_size,
-                        file_size: bytes.len(),
+                        file_size,
                     });
                 };
+                if raw.sh_offset >= hole.start && raw.sh_offset < hole.end {
+                    deferred = Some(raw.sh_offset..end.min(hole.end));
+                }
                 offset_of(raw.sh_offset)..offset_of(end)
             };
             sections.push(Section {
@@ -110,6 +159,7 @@ impl ElfFile {
                 link: raw.sh_link,
                 info: raw.sh_info,
                 file,
+                deferred,
             });
         }
         let segments = if header.e_phoff == 0 || header.e_phnum == 0 {
@@ -121,7 +171,7 @@ impl ElfFile {
                 .filter(|segment| segment.p_type == PT_LOAD)
                 .filter_map(|segment| {
                     let end = segment.p_offset.checked_add(segment.p_filesz)?;
-                    (end <= bytes.len() as u64).then(|| Segment {
+                    (end <= file_size).then(|| Segment {
                         address: segment.p_vaddr,
                         size: segment.p_memsz,
                         file: offset_of(segment.p_offset)..offset_of(end),
@@ -135,6 +185,7 @@ impl ElfFile {
             kind: header.e_type,
             sections,
             segments,
+            deferred: None,
             bytes,
         })
     }

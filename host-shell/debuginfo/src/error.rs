@@ -36,7 +36,7 @@ pub enum ImageError {
         /// Size in bytes.
         size: u64,
         /// Size of the file in bytes.
-        file_size: usize,
+        file_size: u64,
     },
     /// `Image::place` was given something other than a relocatable object.
     #[error("not a relocatable object (ELF type {0}); only a .o file can be placed")]
@@ -55,6 +55,12 @@ pub enum DebugError {
     /// A debug section is compressed.
     #[error("debug section {0} is compressed; link with --compress-debug-sections=none")]
     Compressed(String),
+    /// The file was changed in place after the symbols were read from it.
+    #[error("the image file changed since it was opened; open it again")]
+    Changed,
+    /// The file could not be read any more.
+    #[error("cannot read the image file: {0}")]
+    Io(String),
     /// The DWARF is damaged or uses something unknown.
     #[error("damaged debug information: {0}")]
     Dwarf(String),

@@ -1,5 +1,7 @@
 //! One file that the guest executes code from: its image, or an extension that was loaded into it.
 
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,10 +9,11 @@ use std::{fs, io};
 
 use gimli::{EndianReader, LittleEndian};
 use goblin::elf::section_header::SHT_NOBITS;
+use goblin::elf::{Elf, SectionHeader};
 
 use crate::dwarf::lines::{SourceFrame, SourceLocation};
 use crate::dwarf::{DebugInfo, Shared};
-use crate::elf::ElfFile;
+use crate::elf::{CONTEXT, DeferredFile, ElfFile, string_at};
 use crate::error::{DebugError, ImageError, contained};
 use crate::names::{NameIndex, glob_matches};
 use crate::relocate::{Layout, Placement, relocated};
@@ -39,21 +42,31 @@ impl std::fmt::Debug for Image {
     }
 }
 
+/// Debug sections that nothing here asks for: where locals are at each address, macros, and indexes
+/// that only some compilers write.
+const UNUSED_SECTIONS: [&str; 7] = [
+    ".debug_loc",
+    ".debug_loclists",
+    ".debug_macinfo",
+    ".debug_macro",
+    ".debug_names",
+    ".debug_pubnames",
+    ".debug_pubtypes",
+];
+
 /// Largest file that is read, in bytes. Images are tens of megabytes with all debug information.
 const FILE_BYTES_MAX: u64 = 2 << 30;
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 impl Image {
-    /// Reads and parses a linked executable. The file is read once, so a later rebuild does not
-    /// change what a running shell sees.
+    /// Reads and parses a linked executable. The debug sections stay in the file, which stays open,
+    /// until something asks for them: symbols are needed at every attach, types are not.
     ///
     /// # Errors
     /// The file is unreadable, not ELF, or for another machine.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ImageError> {
-        let path = path.as_ref();
-        let bytes = read_shared(path).map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
-        Self::from_shared(bytes)
+        contained(|| Ok(Self::linked(read_file(path.as_ref())?)))
     }
 
     /// Parses a linked executable.
@@ -61,15 +74,12 @@ impl Image {
     /// # Errors
     /// The bytes are not ELF, or for another machine.
     pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
-        Self::from_shared(Arc::from(bytes))
+        contained(|| Ok(Self::linked(ElfFile::parse(Arc::from(bytes))?)))
     }
 
-    fn from_shared(bytes: Arc<[u8]>) -> Result<Self, ImageError> {
-        contained(|| {
-            let elf = ElfFile::parse(bytes)?;
-            let symbols = SymbolTable::parse(&elf, |_, _, symbol| Some(symbol.st_value));
-            Ok(Self::assemble(elf, None, symbols))
-        })
+    fn linked(elf: ElfFile) -> Self {
+        let symbols = SymbolTable::parse(&elf, |_, _, symbol| Some(symbol.st_value));
+        Self::assemble(elf, None, symbols)
     }
 
     /// Parses a relocatable object of which the guest placed some sections.
@@ -272,12 +282,16 @@ impl Image {
     }
 
     fn debug_section(&self, name: &str) -> Result<Shared, DebugError> {
-        let Some(index) = self.elf.sections.iter().position(|section| section.name == name) else {
+        let index = self.elf.sections.iter().position(|section| section.name == name);
+        let Some(index) = index.filter(|_| !UNUSED_SECTIONS.contains(&name)) else {
             return Ok(EndianReader::new(Arc::from([]), LittleEndian));
         };
         let section = &self.elf.sections[index];
         if section.is_compressed() {
             return Err(DebugError::Compressed(name.to_owned()));
+        }
+        if let (Some(range), Some(file)) = (&section.deferred, &self.elf.deferred) {
+            return Ok(EndianReader::new(file.read(range.clone())?, LittleEndian));
         }
         Ok(self.contents(index, 0))
     }
@@ -345,18 +359,64 @@ fn copy_or_zero(source: &[u8], offset: u64, buffer: &mut [u8]) {
     buffer[count..].fill(0);
 }
 
-/// Reads a whole file into shared memory, without a second copy of it.
-fn read_shared(path: &Path) -> io::Result<Arc<[u8]>> {
-    use io::Read as _;
-    let mut file = fs::File::open(path)?;
-    let size = file.metadata()?.len();
+/// Reads an executable, except for its debug sections if these lie in one piece.
+fn read_file(path: &Path) -> Result<ElfFile, ImageError> {
+    let failed = |source: io::Error| ImageError::Io { path: path.to_owned(), source };
+    let file = fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let size = metadata.len();
     if size > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("{size} bytes are too many for an image")));
+        return Err(failed(io::Error::other(format!("{size} bytes are too many for an image"))));
     }
-    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, usize::try_from(size).unwrap_or(0)).collect();
-    match Arc::get_mut(&mut bytes) {
-        Some(buffer) => file.read_exact(buffer)?,
-        None => return Err(io::Error::other("buffer is shared")),
+    let hole = debug_range(&file, size).unwrap_or(0..0);
+    let kept = size - (hole.end - hole.start);
+    // Allocated as what it will be shared as, so that nothing is copied.
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, usize::try_from(kept).unwrap_or(0)).collect();
+    if let Some(buffer) = Arc::get_mut(&mut bytes) {
+        let (before, behind) = buffer.split_at_mut(usize::try_from(hole.start).unwrap_or(0));
+        file.read_exact_at(before, 0).map_err(failed)?;
+        file.read_exact_at(behind, hole.end).map_err(failed)?;
     }
-    Ok(bytes)
+    let mut elf = ElfFile::parse_around(bytes, hole)?;
+    elf.deferred = Some(DeferredFile { file, size, modified: metadata.modified().ok() });
+    Ok(elf)
+}
+
+/// The range of a file that holds debug sections and nothing else. `None` if there is no such range, or
+/// if anything is odd: then the whole file is read, and parsing it says what.
+fn debug_range(file: &fs::File, size: u64) -> Option<Range<u64>> {
+    const HEADER_BYTES: usize = 64;
+    const SECTION_HEADER_BYTES: u64 = 64;
+    let read = |offset: u64, count: u64| {
+        let end = offset.checked_add(count).filter(|&end| end <= size)?;
+        let mut bytes = vec![0; usize::try_from(end - offset).ok()?];
+        file.read_exact_at(&mut bytes, offset).ok()?;
+        Some(bytes)
+    };
+    let header = Elf::parse_header(&read(0, HEADER_BYTES as u64)?).ok()?;
+    let table = read(header.e_shoff, u64::from(header.e_shnum) * SECTION_HEADER_BYTES)?;
+    let sections = SectionHeader::parse_from(&table, 0, usize::from(header.e_shnum), CONTEXT).ok()?;
+    let names = sections.get(usize::from(header.e_shstrndx))?;
+    let names = read(names.sh_offset, names.sh_size)?;
+    let is_debug = |section: &&SectionHeader| {
+        string_at(&names, section.sh_name as u64).starts_with(".debug_") && section.sh_type != SHT_NOBITS
+    };
+    let end_of = |section: &SectionHeader| section.sh_offset.checked_add(section.sh_size);
+    let start = sections.iter().filter(is_debug).map(|section| section.sh_offset).min()?;
+    let end = sections.iter().filter(is_debug).map(end_of).max()??;
+    let overlaps = |from: u64, to: Option<u64>| from < end && to.is_none_or(|to| to > start);
+    let kept = sections.iter().filter(|section| !is_debug(section) && section.sh_type != SHT_NOBITS);
+    let mut kept = kept.filter(|section| section.sh_size > 0 && !is_comment(section, &names));
+    let headers_end = header.e_shoff.checked_add(table.len() as u64);
+    let clear = end <= size
+        && start >= HEADER_BYTES as u64
+        && !kept.any(|section| overlaps(section.sh_offset, end_of(section)))
+        && !overlaps(header.e_shoff, headers_end)
+        && header.e_phoff + u64::from(header.e_phnum) * u64::from(header.e_phentsize) <= start;
+    clear.then_some(start..end)
+}
+
+/// Linkers put the compiler's version string among the debug sections. Nothing reads it.
+fn is_comment(section: &SectionHeader, names: &[u8]) -> bool {
+    string_at(names, section.sh_name as u64) == ".comment"
 }

@@ -101,6 +101,8 @@ struct Entry {
     full: String,
     /// The name without generic arguments; empty if equal to `full`.
     plain: String,
+    /// Where the last component of that starts.
+    last: u32,
     /// What the index's owner calls it.
     id: u32,
 }
@@ -111,8 +113,7 @@ impl Entry {
     }
 
     fn last(&self) -> &str {
-        let plain = self.plain();
-        &plain[last_component_start(plain)..]
+        &self.plain()[self.last as usize..]
     }
 }
 
@@ -129,13 +130,14 @@ impl NameIndex {
         let entries: Vec<Entry> = names
             .map(|(full, id)| {
                 let plain = if full.contains('<') { simplify(&full) } else { String::new() };
-                Entry { full, plain, id }
+                let last = last_component_start(if plain.is_empty() { &full } else { &plain });
+                Entry { last: u32::try_from(last).unwrap_or(0), full, plain, id }
             })
             .collect();
         let mut by_full: Vec<u32> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
         let mut by_last = by_full.clone();
-        by_full.sort_by(|&a, &b| entries[a as usize].full.cmp(&entries[b as usize].full));
-        by_last.sort_by(|&a, &b| entries[a as usize].last().cmp(entries[b as usize].last()));
+        by_full.sort_unstable_by(|&a, &b| entries[a as usize].full.cmp(&entries[b as usize].full));
+        by_last.sort_unstable_by(|&a, &b| entries[a as usize].last().cmp(entries[b as usize].last()));
         Self { entries, by_full, by_last }
     }
 

@@ -243,7 +243,7 @@ impl Space {
     pub fn find_type(&self, name: &str) -> Option<TypeRef> {
         self.modules().find_map(|module| {
             let index = module.debug().ok()?.index().ok()?;
-            let id = *index.type_names.lookup(name).first()?;
+            let id = *index.type_names().lookup(name).first()?;
             let (offset, _) = index.types.get(id as usize)?;
             Some(TypeRef::Dwarf { module: module.id(), offset: *offset })
         })

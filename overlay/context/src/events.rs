@@ -1,12 +1,13 @@
 //! Events to the sessions: output and ends of runs, log lines. Each costs credit, which the shell gives
 //! back as it reads; without credit nothing is sent, and nothing but the run that prints waits.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use uio_protocol::event::Event;
 use uio_protocol::fault::Outcome;
 use uio_protocol::frame::{self, Channel, Header, Kind};
-use uio_protocol::inspect::ThreadId;
+use uio_protocol::inspect::{LogLevel, LogLine, ThreadId};
 use uio_protocol::limits::CHUNK_BYTES_MAX;
 use uio_protocol::rpc::RunId;
 
@@ -14,7 +15,6 @@ use crate::gate::api::OUTPUT_BATCH_BYTES;
 use crate::overlay::Overlay;
 use crate::paging::page_within;
 use crate::platform::Platform;
-use crate::requests::LOG_LINES_MAX;
 use crate::session::Session;
 use crate::shared::{Run, Shared};
 
@@ -23,6 +23,12 @@ const OUTPUT_INTERVAL_NS: u64 = 1_000_000;
 
 /// Bytes of log lines in one event.
 const LOG_BYTES: usize = 8 * 1024;
+
+/// Log lines asked for at a time.
+const LOG_LINES_MAX: usize = 512;
+
+/// Bytes of a log line that are sent; the rest is cut. A line is meant to be read by a person.
+const LOG_TEXT_BYTES_MAX: usize = 4096;
 
 /// Bytes that an output or log event adds to what it carries, generously.
 const ENVELOPE_BYTES: u32 = 32;
@@ -66,7 +72,16 @@ impl Overlay {
             // Each round empties the buffer by a piece or finds the credit used up.
             while has_output() && send_run(self.shared, id, session, run, now).is_some() {}
         }
-        self.shared.with(|state| state.runs.retain(|other| other.id != run));
+        let lost = self.shared.with(|state| {
+            let lost =
+                state.run_mut(run).map_or(0, |run| run.output.dropped_bytes + run.output.bytes.len() as u64);
+            state.runs.retain(|other| other.id != run);
+            lost
+        });
+        if lost > 0 {
+            let text = format!("{lost} bytes of output of a load or unload (run {}) found no reader", run.0);
+            self.platform.log_line(LogLevel::Warn, &text);
+        }
     }
 }
 
@@ -84,13 +99,23 @@ fn send(platform: &dyn Platform, id: u32, session: &mut Session, event: &Event) 
     true
 }
 
+/// Lines of the log from a sequence number on, cut to a length that many of fit a frame.
+pub(crate) fn log_lines(platform: &dyn Platform, from: u64) -> Vec<LogLine> {
+    let mut lines = platform.log_lines(from, LOG_LINES_MAX);
+    for line in &mut lines {
+        let end = line.text.floor_char_boundary(LOG_TEXT_BYTES_MAX);
+        line.text.truncate(end);
+    }
+    lines
+}
+
 /// Sends log lines to a session that follows. Whether there are more that may be sent now.
 fn send_log(platform: &dyn Platform, id: u32, session: &mut Session) -> bool {
     let Some(from) = session.log_from else { return false };
     if platform.log_next() <= from || session.credit <= ENVELOPE_BYTES {
         return false;
     }
-    let lines = platform.log_lines(from, LOG_LINES_MAX);
+    let lines = log_lines(platform, from);
     let Some(first) = lines.first().map(|line| line.sequence) else { return false };
     if first > from {
         if !send(platform, id, session, &Event::LogDropped { lines: first - from }) {
@@ -161,7 +186,10 @@ fn due(run: &mut Run, room: usize, now: u64) -> Due {
     if now < at && output.bytes.len() < OUTPUT_BATCH_BYTES && run.ended.is_none() {
         return Due::At(at);
     }
-    let bytes: Vec<u8> = output.bytes.drain(..size).collect();
+    let (front, back) = output.bytes.as_slices();
+    let split = size.min(front.len());
+    let bytes = [&front[..split], &back[..size - split]].concat();
+    output.bytes.drain(..size);
     output.sent_ns = now;
     output.noticed = !output.bytes.is_empty();
     let waited = core::mem::take(&mut output.waiting);

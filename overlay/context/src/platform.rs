@@ -4,6 +4,9 @@
 //! Unless a method says otherwise it may be called from the overlay thread and from supervised
 //! threads inside gates, at the same time, and may wait; none is called with interrupts off or
 //! inside a critical section. None panics on any argument.
+//!
+//! Besides these traits the kernel supplies an implementation of `critical-section` (interrupts off,
+//! nesting) and a global allocator that may be called inside a critical section.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -10,6 +10,7 @@ use uio_protocol::inspect::{ExtensionId, Info, ThreadId};
 use uio_protocol::limits::{CALL_ARGUMENTS_MAX, CHUNK_BYTES_MAX, PATH_BYTES_MAX, STACK_SNAPSHOT_BYTES_MAX};
 use uio_protocol::rpc::{Reply, Request, RunId};
 
+use crate::events::log_lines;
 use crate::overlay::Overlay;
 use crate::paging::{BODY_BYTES_MAX, page, page_within};
 use crate::platform::Platform;
@@ -19,9 +20,6 @@ use crate::upload::limit;
 
 /// Directory entries asked for at a time: more than fit a frame with names of some length.
 const ENTRIES_MAX: u32 = 1024;
-
-/// Log lines asked for at a time.
-pub(crate) const LOG_LINES_MAX: usize = 512;
 
 impl Overlay {
     /// Serves a request of an open session. `Ok(None)` if the answer comes later.
@@ -53,9 +51,7 @@ impl Overlay {
             Request::Heap => Reply::Heap(platform.heap_summary()),
             Request::Peek { address, length } => peek(platform, address, length)?,
             Request::Poke { address, bytes } => poke(platform, address, &bytes)?,
-            Request::Log { from } => {
-                Reply::Log(page_within(platform.log_lines(from, LOG_LINES_MAX), BODY_BYTES_MAX).0)
-            }
+            Request::Log { from } => Reply::Log(page_within(log_lines(platform, from), BODY_BYTES_MAX).0),
             Request::FollowLog(on) => {
                 if let Some(session) = self.sessions.get_mut(session) {
                     session.log_from = on.then(|| platform.log_next());

@@ -30,8 +30,8 @@ pub const IO_REQUEST_BYTES: usize = HEADER_BYTES + 16;
 pub const IO_OVERHEAD_BYTES: usize = 24;
 /// Enough for any reply but `Rread`, `Rreaddir` and `Rreadlink`: an `Rwalk` with all its qids is 217.
 pub const REPLY_BYTES: usize = 256;
-/// Smallest msize that servers accept (`P9_MIN_MSIZE` in QEMU).
-pub const MESSAGE_BYTES_MIN: u32 = 4096;
+/// Smallest msize that this client works with: a `Twalk` with its most and longest names has 4138 bytes.
+pub const MESSAGE_BYTES_MIN: u32 = 8192;
 /// Largest msize that this client asks for: what a virtio queue of 128 descriptors of one page
 /// holds, which QEMU's device is built for.
 pub const MESSAGE_BYTES_MAX: u32 = 512 * 1024;

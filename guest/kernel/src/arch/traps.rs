@@ -261,7 +261,7 @@ pub(crate) fn init() {
             };
         }
         exception!(
-            divide_error 0, debug 1, breakpoint 3, overflow 4, bound_range_exceeded 5, invalid_opcode 6,
+            divide_error 0, debug 1, bound_range_exceeded 5, invalid_opcode 6,
             device_not_available 7, invalid_tss 10, segment_not_present 11, stack_segment_fault 12,
             general_protection_fault 13, page_fault 14, x87_floating_point 16, alignment_check 17,
             simd_floating_point 19, virtualization 20, cp_protection_exception 21, hv_injection_exception 28,
@@ -270,11 +270,19 @@ pub(crate) fn init() {
         table.double_fault.set_handler_addr(address(8)).set_stack_index(IST_DOUBLE_FAULT);
         table.non_maskable_interrupt.set_handler_addr(address(2)).set_stack_index(IST_NMI);
         table.machine_check.set_handler_addr(address(18)).set_stack_index(IST_NMI);
+        // Ring 3 may raise these two by instructions of their own; anything else there is a protection fault.
+        let ring3 = x86_64::PrivilegeLevel::Ring3;
+        table
+            .breakpoint
+            .set_handler_addr(address(3))
+            .set_stack_index(IST_EXCEPTION)
+            .set_privilege_level(ring3);
+        table.overflow.set_handler_addr(address(4)).set_stack_index(IST_EXCEPTION).set_privilege_level(ring3);
         for vector in 32..VECTORS {
             let entry = &mut table[vector as u8];
             let options = entry.set_handler_addr(address(vector)).set_stack_index(IST_INTERRUPT);
             if vector == usize::from(VECTOR_GATE) {
-                options.set_privilege_level(x86_64::PrivilegeLevel::Ring3);
+                options.set_privilege_level(ring3);
             }
         }
         table.load_unsafe();

@@ -5,10 +5,13 @@
 //! ring-3 context below the point on that stack where the call left it and goes on in [`serve`], in ring 0;
 //! at its end a second interrupt restores the context. So gates are ordinary thread code, preemptible, and nest.
 
+use alloc::string::ToString;
 use core::arch::naked_asm;
 
 use uio_isolation::gate::GateCall;
 use uio_protocol::GuestAddress;
+use uio_protocol::fault::Cause;
+use uio_protocol::limits::GATE_DEPTH_MAX;
 
 use super::scheduler;
 use crate::arch::segments::{KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
@@ -27,6 +30,8 @@ pub(crate) struct Ring3 {
     host_rsp: u64,
     /// The ring-3 context of the gate that is being served; 0 outside.
     caller: u64,
+    /// Calls into ring 3 that have not returned.
+    depth: usize,
 }
 
 impl Ring3 {
@@ -84,13 +89,17 @@ pub struct Call {
     pub pkru: u32,
 }
 
-/// Calls loaded code in ring 3 on the running supervised thread; returns what it returns, or `None` if there is
-/// no memory for the page that it returns to.
-pub fn call(call: &Call) -> Option<u64> {
-    let page = return_page()?;
+/// Calls loaded code in ring 3 on the running supervised thread; returns what it returns.
+///
+/// # Errors
+///
+/// Why the run cannot go on: nested too deeply, or no memory for the page that the code returns to.
+pub fn call(call: &Call) -> Result<u64, Cause> {
+    let failed = || Cause::Gate { argument: None, reason: "no memory to return from ring 3".to_string() };
+    let page = return_page().ok_or_else(failed)?;
     let rsp = call.stack_top.0 - 8;
     // As a call instruction would leave it: the return address on top of the stack.
-    crate::mm::write(rsp, &page.to_le_bytes()).ok()?;
+    crate::mm::write(rsp, &page.to_le_bytes()).map_err(|_| failed())?;
     let [rdi, rsi, rdx, rcx, r8, r9] = call.arguments;
     let frame = TrapFrame {
         rdi,
@@ -106,30 +115,24 @@ pub fn call(call: &Call) -> Option<u64> {
         ss: USER_DATA,
         ..TrapFrame::start(0, 8, 0)
     };
-    let outer = scheduler::with_current(|thread| {
-        let supervised = thread.supervised.as_mut()?;
+    let (outer, slot) = scheduler::with_current(|thread| {
+        let ring3 = &mut thread.supervised.as_mut().ok_or_else(failed)?.ring3;
+        if ring3.depth == GATE_DEPTH_MAX {
+            return Err(Cause::GateDepth);
+        }
         // A gate that calls on into another domain is no longer what a report should show.
-        Some((supervised.ring3.host_rsp, core::mem::replace(&mut supervised.ring3.caller, 0)))
+        let outer = core::mem::replace(ring3, Ring3 { depth: ring3.depth + 1, ..Ring3::default() });
+        Ok((outer, &raw mut ring3.host_rsp))
     })?;
-    scheduler::set_root(Root::Ring3);
-    let slot = scheduler::with_current(|thread| {
-        thread
-            .supervised
-            .as_mut()
-            .map_or(core::ptr::null_mut(), |supervised| &raw mut supervised.ring3.host_rsp)
-    });
     // SAFETY: the frame is a ring-3 context on pages of the window; `slot` lies in the running thread, which stays
     // while it runs. Control comes back once, through `gate`, with the stack as it is here.
     let value = unsafe { leave(&frame, slot) };
     scheduler::with_current(|thread| {
         if let Some(supervised) = thread.supervised.as_mut() {
-            (supervised.ring3.host_rsp, supervised.ring3.caller) = outer;
+            supervised.ring3 = outer;
         }
     });
-    if outer.0 == 0 {
-        scheduler::set_root(Root::Kernel);
-    }
-    Some(value)
+    Ok(value)
 }
 
 /// Saves what a callee has to save, stores the stack pointer in `slot` and resumes `frame`. `gate` returns from it.
@@ -170,6 +173,9 @@ pub(crate) fn gate(frame: &mut TrapFrame) -> bool {
     if host_rsp == 0 {
         return false;
     }
+    // In the page tables of ring 3 the kernel's pages are no user pages, so their keys hold nobody back: a gate that calls
+    // on into a domain in ring 0 must not be on them.
+    scheduler::set_root(Root::Kernel);
     if frame.rax as u32 == RETURN_INDEX {
         *frame = TrapFrame { rax: frame.rdx, ..TrapFrame::start(leave_end as *const () as u64, 8, 0) };
         frame.rsp = host_rsp;
@@ -199,7 +205,7 @@ extern "C" fn serve(saved: *mut TrapFrame) -> ! {
     let mut call = GateCall::from_ring3(index, args, frame.rip, frame.rsp, frame.rbp, frame.rflags);
     frame.rax = uio_overlay::gate_entry(index, &mut call);
     if super::supervised::is_ending() {
-        super::supervised::end_current(uio_protocol::fault::Cause::Interrupted);
+        super::supervised::end_current(Cause::Interrupted);
     }
     scheduler::with_current(|thread| {
         if let Some(supervised) = thread.supervised.as_mut() {
@@ -223,6 +229,8 @@ pub(crate) fn resume(frame: &mut TrapFrame) {
     let saved = frame.rdi as *const TrapFrame;
     // SAFETY: only `leave` and `serve` raise this vector (its gate is closed to ring 3, and domains in ring 0 that
     // raise it are refused by the caller), with a frame of theirs.
-    let next = unsafe { *saved };
-    *frame = next;
+    *frame = unsafe { *saved };
+    if frame.is_ring3() {
+        scheduler::set_root(Root::Ring3);
+    }
 }

@@ -1,6 +1,7 @@
 //! One pass over all entries: global variables, functions and types, by name and by address.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use gimli::{AttributeValue, DwAt, DwTag};
 
@@ -36,10 +37,23 @@ pub(crate) struct Index {
     pub(crate) functions: Vec<FunctionEntry>,
     /// Entry offset and qualified name, sorted by offset.
     pub(crate) types: Vec<(usize, String)>,
-    pub(crate) type_names: NameIndex,
+    /// Entry offsets of the types that are only declared, sorted.
+    declared: Vec<usize>,
+    type_names: OnceLock<NameIndex>,
 }
 
 impl Index {
+    /// Names of the types that are defined; ids are positions in `types`.
+    pub(crate) fn type_names(&self) -> &NameIndex {
+        self.type_names.get_or_init(|| {
+            let defined = (0u32..)
+                .zip(&self.types)
+                .filter(|(_, (offset, _))| self.declared.binary_search(offset).is_err())
+                .map(|(id, (_, name))| (name.clone(), id));
+            NameIndex::build(defined)
+        })
+    }
+
     pub(crate) fn build(info: &DebugInfo) -> Result<Self, DebugError> {
         let dwarf = info.borrowed();
         let mut scan = Scan::default();
@@ -101,8 +115,7 @@ fn is_aggregate(tag: DwTag) -> bool {
 }
 
 fn is_type(tag: DwTag) -> bool {
-    is_aggregate(tag)
-        || matches!(tag, gimli::DW_TAG_base_type | gimli::DW_TAG_typedef | gimli::DW_TAG_pointer_type)
+    is_aggregate(tag) || matches!(tag, gimli::DW_TAG_base_type | gimli::DW_TAG_typedef)
 }
 
 impl Scan {
@@ -146,9 +159,7 @@ impl Scan {
             }
             let name = entry.name.and_then(|value| DebugInfo::text(dwarf, unit, value));
             if let (true, Some(name)) = (is_type(tag), name.as_deref()) {
-                // Rust spells pointer types out in full; they have no scope of their own.
-                let nested = !path.is_empty() && tag != gimli::DW_TAG_pointer_type;
-                let full = if nested { format!("{path}::{name}") } else { name.to_owned() };
+                let full = if path.is_empty() { name.to_owned() } else { format!("{path}::{name}") };
                 self.index.types.push((offset, full));
                 if entry.declaration {
                     self.declared.push(offset);
@@ -211,11 +222,9 @@ impl Scan {
         index.variable_names = NameIndex::build(names.zip(0..));
         index.functions.sort_by_key(|function| function.address);
         index.types.sort_by_key(|&(offset, _)| offset);
-        let defined = (0u32..)
-            .zip(&index.types)
-            .filter(|(_, (offset, _))| self.declared.binary_search(offset).is_err())
-            .map(|(id, (_, name))| (name.clone(), id));
-        index.type_names = NameIndex::build(defined);
+        let mut declared = self.declared;
+        declared.sort_unstable();
+        index.declared = declared;
         index
     }
 }

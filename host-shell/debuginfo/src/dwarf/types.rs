@@ -304,6 +304,10 @@ impl DebugInfo {
             }
             let Ok((unit, at)) = self.unit_at(offset) else { break };
             let Ok(entry) = unit.entry(at) else { break };
+            // Rust spells pointer types out.
+            if let Some(name) = self.name_of(unit, &entry) {
+                return format!("{prefix}{name}{stars}");
+            }
             match entry.tag() {
                 gimli::DW_TAG_pointer_type => stars.push_str(if stars.is_empty() { " *" } else { "*" }),
                 gimli::DW_TAG_const_type => prefix.push_str("const "),

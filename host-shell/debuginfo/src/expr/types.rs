@@ -70,7 +70,7 @@ fn type_names(space: &Space) -> Vec<String> {
             names.extend(index.types.iter().map(|(_, name)| name.clone()));
         }
     }
-    // Pointer types are listed too, by their whole spelling; nobody mistypes those.
+    // Fat pointers are listed too, by their whole spelling; nobody mistypes those.
     names.retain(|name| !name.starts_with(['&', '*']));
     names.sort();
     names.dedup();
