@@ -33,7 +33,7 @@ impl Command for Run {
     }
 
     fn example(&self) -> &'static str {
-        "> run extensions/hello.c world\nHello, world!"
+        "> run extensions/native/hello/hello.c\nhello from thread 5, 12410 ms after boot"
     }
 
     fn arity(&self) -> (usize, usize) {
