@@ -29,6 +29,9 @@ pub struct Signature {
     pub variadic: bool,
     /// Its entry says it never returns.
     pub diverges: bool,
+    /// The optimizer changed how it takes its arguments (`DW_CC_nocall`), so that nobody outside of its
+    /// own callers can call it.
+    pub private_convention: bool,
 }
 
 /// Entries followed from a function to its abstract origin or declaration.
@@ -62,6 +65,12 @@ impl DebugInfo {
         }
         let flagged =
             |_: &Self, _: &gimli::Unit<Shared>, entry: &Die| entry.attr(gimli::DW_AT_noreturn).map(|_| ());
+        let convention = |_: &Self, _: &gimli::Unit<Shared>, entry: &Die| match entry
+            .attr_value(gimli::DW_AT_calling_convention)
+        {
+            Some(gimli::AttributeValue::CallingConvention(convention)) => Some(convention),
+            _ => None,
+        };
         Ok(Signature {
             name: self.inherited(unit, &entry, Self::name_of)?.unwrap_or_default(),
             address,
@@ -69,6 +78,7 @@ impl DebugInfo {
             result: self.inherited_type(unit, &entry)?,
             variadic,
             diverges: self.inherited(unit, &entry, flagged)?.is_some(),
+            private_convention: self.inherited(unit, &entry, convention)? == Some(gimli::DW_CC_nocall),
         })
     }
 
