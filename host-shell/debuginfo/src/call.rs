@@ -57,7 +57,6 @@ impl Space {
                     result: TypeRef::Int { signed: false, bytes: 8 },
                     variadic: true,
                     diverges: false,
-                    private_convention: false,
                 }),
                 Err(error) => Err(fail(error.into(), Vec::new())),
             },
@@ -123,7 +122,7 @@ impl Space {
         if arguments.len() > CALL_ARGUMENTS_MAX {
             return Err(refused(format!("at most {CALL_ARGUMENTS_MAX} arguments fit into registers")));
         }
-        if signature.private_convention {
+        if self.has_private_convention(signature.address) {
             let reason = "the optimizer changed how it takes its arguments; export it (`#[no_mangle]`)";
             return Err(refused(reason.to_owned()));
         }

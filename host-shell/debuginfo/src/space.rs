@@ -293,6 +293,15 @@ impl Space {
         })
     }
 
+    /// Whether only its own callers can call the function at `address`.
+    pub(crate) fn has_private_convention(&self, address: u64) -> bool {
+        let check = || {
+            let debug = self.module_with_code(address)?.debug().ok()?;
+            debug.has_private_convention(debug.index().ok()?.function_at(address)?.offset).ok()
+        };
+        check().unwrap_or(false)
+    }
+
     /// The signature of the function at `address`.
     ///
     /// # Errors

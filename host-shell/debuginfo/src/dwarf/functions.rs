@@ -29,9 +29,6 @@ pub struct Signature {
     pub variadic: bool,
     /// Its entry says it never returns.
     pub diverges: bool,
-    /// The optimizer changed how it takes its arguments (`DW_CC_nocall`), so that nobody outside of its
-    /// own callers can call it.
-    pub private_convention: bool,
 }
 
 /// Entries followed from a function to its abstract origin or declaration.
@@ -65,12 +62,6 @@ impl DebugInfo {
         }
         let flagged =
             |_: &Self, _: &gimli::Unit<Shared>, entry: &Die| entry.attr(gimli::DW_AT_noreturn).map(|_| ());
-        let convention = |_: &Self, _: &gimli::Unit<Shared>, entry: &Die| match entry
-            .attr_value(gimli::DW_AT_calling_convention)
-        {
-            Some(gimli::AttributeValue::CallingConvention(convention)) => Some(convention),
-            _ => None,
-        };
         Ok(Signature {
             name: self.inherited(unit, &entry, Self::name_of)?.unwrap_or_default(),
             address,
@@ -78,8 +69,20 @@ impl DebugInfo {
             result: self.inherited_type(unit, &entry)?,
             variadic,
             diverges: self.inherited(unit, &entry, flagged)?.is_some(),
-            private_convention: self.inherited(unit, &entry, convention)? == Some(gimli::DW_CC_nocall),
         })
+    }
+
+    /// Whether the optimizer changed how the function whose entry is at `offset` takes its arguments
+    /// (`DW_CC_nocall`), so that nobody but its own callers can call it.
+    pub(crate) fn has_private_convention(&self, offset: usize) -> Result<bool, DebugError> {
+        let (unit, at) = self.unit_at(offset)?;
+        let convention = |_: &Self, _: &gimli::Unit<Shared>, entry: &Die| match entry
+            .attr_value(gimli::DW_AT_calling_convention)
+        {
+            Some(gimli::AttributeValue::CallingConvention(convention)) => Some(convention),
+            _ => None,
+        };
+        Ok(self.inherited(unit, &unit.entry(at)?, convention)? == Some(gimli::DW_CC_nocall))
     }
 
     /// What `DW_AT_type` of a variable's entry refers to.
