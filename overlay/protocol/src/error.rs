@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::GuestAddress;
 use crate::fault::FaultReport;
 use crate::image::RelocationKind;
-use crate::inspect::{BuildId, ExtensionId, ThreadId};
+use crate::inspect::{BuildId, ExtensionId, Placed, ThreadId};
 
 /// Why a request failed. The guest's state is as it was before the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ pub enum LoadError {
     },
     /// An extension of that name is loaded.
     NameTaken(ExtensionId),
-    /// Symbols that nobody defines, all of them.
+    /// Symbols that nobody defines: all of them, or as many as fit a frame.
     Undefined(Vec<MissingSymbol>),
     /// A symbol is defined twice in the image.
     DuplicateSymbol {
@@ -176,7 +176,12 @@ pub enum LoadError {
         bytes: u64,
     },
     /// A constructor or `init` was ended by the guest.
-    InitFaulted(Box<FaultReport>),
+    InitFaulted {
+        /// Why and where.
+        report: Box<FaultReport>,
+        /// Where the sections lay, to symbolize it: they are gone by now.
+        sections: Vec<Placed>,
+    },
     /// `init` returned this non-zero value.
     InitFailed(i64),
 }

@@ -1,5 +1,7 @@
-//! What the guest sends unasked. Events cost credit; without credit they are dropped and counted,
-//! so a slow shell never makes the guest wait. [`Event::Exited`] is kept until it can be sent.
+//! What the guest sends unasked. Events cost credit, which the shell gives back as it reads. Without
+//! credit, output waits in a buffer and then the run that prints does, as at a pipe; log lines wait in the log
+//! until it overwrites them, which is counted; [`Event::Exited`] is kept until it can be sent. So a
+//! slow shell never makes the guest wait.
 
 use alloc::vec::Vec;
 
@@ -12,7 +14,8 @@ use crate::rpc::RunId;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A run of this session printed.
+    /// A run of this session printed. Constructors, `init`, `exit` and destructors print under a run
+    /// number that no reply named, before the reply to the load or unload.
     Output {
         /// The run.
         run: RunId,
@@ -27,12 +30,12 @@ pub enum Event {
         outcome: Outcome,
         /// CPU time it used, in nanoseconds.
         cpu_time_ns: u64,
-        /// Output bytes that were dropped for lack of credit.
+        /// Output bytes that were dropped. Zero for runs that a request started: they wait instead.
         dropped_bytes: u64,
     },
     /// New lines of the log, for sessions that follow it.
     Log(Vec<LogLine>),
-    /// Log lines were dropped for lack of credit since the last event.
+    /// Log lines were overwritten before they could be sent, since the last event.
     LogDropped {
         /// How many.
         lines: u64,

@@ -168,3 +168,32 @@ pub enum RelocationKind {
     /// `R_X86_64_SIZE64`: size of the symbol + A.
     Size64,
 }
+
+impl RelocationKind {
+    /// Width of the patched field in bytes.
+    #[must_use]
+    pub const fn width_bytes(self) -> u8 {
+        match self {
+            Self::Abs8 | Self::Pc8 => 1,
+            Self::Abs16 | Self::Pc16 => 2,
+            Self::Abs32
+            | Self::Abs32Signed
+            | Self::Pc32
+            | Self::Plt32
+            | Self::GotPcRel
+            | Self::GotPcRelX
+            | Self::RexGotPcRelX
+            | Self::GotPc32
+            | Self::Got32
+            | Self::Size32 => 4,
+            Self::Abs64
+            | Self::Pc64
+            | Self::GotOff64
+            | Self::GotPc64
+            | Self::Got64
+            | Self::GotPcRel64
+            | Self::PltOff64
+            | Self::Size64 => 8,
+        }
+    }
+}

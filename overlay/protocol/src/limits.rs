@@ -66,3 +66,27 @@ pub const GATE_DEPTH_MAX: usize = 16;
 
 /// Unacknowledged event bytes of one session before the guest drops events and counts them.
 pub const EVENT_CREDIT_BYTES: u32 = 256 * 1024;
+
+/// Bytes of an extension's name, a file's stem. With the next limit it makes the description of any
+/// extension fit one frame: 256 sections and 256 users of 64 bytes each.
+pub const EXTENSION_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a section's name in a description of a loaded extension; longer ones are cut.
+pub const SECTION_NAME_BYTES_MAX: usize = 64;
+
+/// Output of one run that waits for credit, in bytes. When it is full the run waits, as at a pipe.
+pub const OUTPUT_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Uploads under way of one session, so that one shell cannot keep all others from loading.
+pub const SESSION_UPLOADS_MAX: usize = 2;
+
+/// Bytes of stack that a domain gets for each run in it: what small kernels give a thread, and enough for
+/// formatted output with room to spare.
+pub const EXTENSION_STACK_BYTES: usize = 64 * 1024;
+
+/// Loads and unloads that wait for their turn, over all sessions.
+pub const OPERATIONS_MAX: usize = 16;
+
+/// Wall-clock time for constructors and `init`, or `exit` and destructors, in milliseconds: others who load
+/// wait for it, so sleeping there is bounded as computing is.
+pub const INIT_TIME_MAX_MS: u32 = 10_000;

@@ -34,11 +34,17 @@ pub enum Request {
     /// Identity and state of the guest.
     Info,
     /// All threads.
-    Threads,
+    Threads {
+        /// Threads to skip, for the next page of a long list.
+        skip: u32,
+    },
     /// One thread with registers and stack.
     ThreadSnapshot(ThreadId),
     /// The address space.
-    Regions,
+    Regions {
+        /// Regions to skip, for the next page of a long list.
+        skip: u32,
+    },
     /// The heap.
     Heap,
     /// Reads memory.
@@ -55,14 +61,16 @@ pub enum Request {
         /// What to write.
         bytes: Vec<u8>,
     },
-    /// Lines of the log from `from` on, as many as fit a frame.
+    /// Lines of the log from `from` on, as many as fit a frame; none at the end.
     Log {
         /// First sequence number wanted.
         from: u64,
     },
     /// Turns log events of this session on or off.
     FollowLog(bool),
-    /// Gives back event credit: bytes of events that the shell has taken.
+    /// Gives back event credit: bytes of event bodies (frames without header, checksum and stuffing)
+    /// that the shell has taken. A session starts with [`crate::limits::EVENT_CREDIT_BYTES`] and never
+    /// holds more.
     Credit {
         /// Bytes.
         bytes: u32,
@@ -110,7 +118,10 @@ pub enum Request {
         path: String,
     },
     /// Names that extensions may link to without a hint.
-    Exports,
+    Exports {
+        /// Names to skip, for the next page of a long list.
+        skip: u32,
+    },
     /// Announces an upload.
     UploadBegin {
         /// Its size in bytes.
@@ -135,7 +146,10 @@ pub enum Request {
         build_id: BuildId,
     },
     /// Loaded extensions.
-    Extensions,
+    Extensions {
+        /// Extensions to skip, for the next page of a long list.
+        skip: u32,
+    },
     /// Calls `main(argc, argv)` of an extension on a thread of its own.
     Run {
         /// The extension.
@@ -190,11 +204,21 @@ pub enum Reply {
     /// To `Info`.
     Info(Info),
     /// To `Threads`.
-    Threads(Vec<ThreadInfo>),
+    Threads {
+        /// A page of them.
+        threads: Vec<ThreadInfo>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// To `ThreadSnapshot`.
     ThreadSnapshot(ThreadSnapshot),
     /// To `Regions`.
-    Regions(Vec<Region>),
+    Regions {
+        /// A page of them.
+        regions: Vec<Region>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// To `Heap`.
     Heap(HeapSummary),
     /// To `Peek` and `ReadFile`.
@@ -211,13 +235,23 @@ pub enum Reply {
     /// To `FileStatus`.
     FileStatus(FileInfo),
     /// To `Exports`.
-    Exports(Vec<Export>),
+    Exports {
+        /// A page of them.
+        exports: Vec<Export>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// To `UploadBegin`.
     Upload(u32),
     /// To `Load`.
     Loaded(ExtensionInfo),
     /// To `Extensions`.
-    Extensions(Vec<ExtensionInfo>),
+    Extensions {
+        /// A page of them.
+        extensions: Vec<ExtensionInfo>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// To `Run` and `Call`: it has started; its output and end come as events.
     Started(RunId),
 }

@@ -1,0 +1,75 @@
+//! The headers by themselves, in every language that they promise.
+
+use std::process::Command;
+
+use uio_extension_tests::{extensions, files, run};
+
+/// Compiler, dialect.
+const DIALECTS: [(&str, &str); 8] = [
+    ("gcc", "c99"),
+    ("gcc", "c17"),
+    ("clang", "c99"),
+    ("clang", "c2x"),
+    ("g++", "c++11"),
+    ("g++", "c++20"),
+    ("clang++", "c++11"),
+    ("clang++", "c++20"),
+];
+
+#[test]
+fn headers_compile_alone_without_warnings() {
+    let include = extensions().join("include");
+    let headers = files(&include, "h", 0);
+    assert!(headers.len() >= 4, "{headers:?}");
+    for (compiler, dialect) in DIALECTS {
+        let language = if compiler.ends_with("++") { "c++" } else { "c" };
+        for header in &headers {
+            let mut command = Command::new(compiler);
+            command.arg(format!("-std={dialect}")).args(["-x", language, "-fsyntax-only", "-ffreestanding"]);
+            command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+            if language == "c" {
+                command.arg("-Wstrict-prototypes");
+            }
+            // A header as main file would warn of functions that nobody uses.
+            command.args(["-include"]).arg(header).arg("-I").arg(&include).arg("/dev/null");
+            run(&mut command);
+        }
+    }
+}
+
+/// Names of the functions that uio.h declares.
+fn declared() -> Vec<String> {
+    let text = std::fs::read_to_string(extensions().join("include/uio.h")).expect("the header");
+    let code: String = text
+        .split("/*")
+        .enumerate()
+        .map(
+            |(index, part)| {
+                if index == 0 { part } else { part.split_once("*/").map_or("", |(_, code)| code) }
+            },
+        )
+        .collect();
+    functions(&code)
+}
+
+/// Words of `code` that begin with `uio_` and are followed by a parenthesis.
+fn functions(code: &str) -> Vec<String> {
+    let mut found: Vec<String> = code
+        .match_indices('(')
+        .filter_map(|(end, _)| {
+            let name =
+                code[..end].rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next()?;
+            name.starts_with("uio_").then(|| name.to_string())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn c_and_rust_declare_the_same_gates() {
+    let raw = std::fs::read_to_string(extensions().join("rust/uio-extension/src/raw.rs")).expect("the crate");
+    let rust = functions(&raw);
+    assert!(rust.len() >= 17, "{rust:?}");
+    assert_eq!(declared(), rust);
+}

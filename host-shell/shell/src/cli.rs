@@ -1,0 +1,113 @@
+//! The command line of `uio-shell`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::machine::RunOptions;
+
+/// Start a unikernel, look inside while it runs, load code into it
+#[derive(Debug, Parser)]
+#[command(
+    name = "uio-shell",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  uio-shell run count --detach          build and start the image `count` in the background
+  uio-shell attach                      open a prompt on it
+  uio-shell attach -e info -e threads   run two commands and leave
+  uio-shell stop count                  power it off"
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// What to do
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start a guest
+    #[command(after_help = "\
+Examples:
+  uio-shell run count                             in the foreground, with its serial log; Ctrl-C stops it
+  uio-shell run count --detach --share .          in the background, this folder at /host
+  uio-shell run ./my-image --machine microvm --mem 64M")]
+    Run(RunArguments),
+    /// Open a prompt on a running guest, or run commands on it
+    #[command(after_help = "\
+Examples:
+  uio-shell attach                                the only running guest
+  uio-shell attach count -e threads --json        one JSON object a thread
+  uio-shell attach /run/vm/console.sock           a QEMU console that somebody else started
+The guest is not paused, and runs on after you leave.")]
+    Attach(AttachArguments),
+    /// List running guests
+    Ps {
+        /// One JSON object a guest
+        #[arg(long)]
+        json: bool,
+    },
+    /// Power a guest off
+    Stop {
+        /// The instance
+        name: String,
+        /// Do not ask the guest
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say what this host can do and what it lacks
+    Doctor {
+        /// One JSON object a finding
+        #[arg(long)]
+        json: bool,
+    },
+    /// Become a program that dies with its parent (used by `run`)
+    #[command(hide = true)]
+    Guard {
+        /// Process id of the parent
+        parent: u32,
+        /// What to become
+        program: String,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// Arguments of `run`
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// What to start
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// Run in the background; returns when the guest answers
+    #[arg(long, short)]
+    pub detach: bool,
+    /// This is the background process (used by `--detach`)
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub keeper: bool,
+}
+
+/// Arguments of `attach`
+#[derive(Args, Debug)]
+pub struct AttachArguments {
+    /// Instance name, or the socket of a QEMU console [default: the only running instance]
+    pub target: Option<String>,
+    /// Run a command; repeat for more. Exits 1 at the first that fails
+    #[arg(long, short = 'e', value_name = "CMD")]
+    pub execute: Vec<String>,
+    /// Run the commands of a file, after those of -e
+    #[arg(long, short = 'f', value_name = "SCRIPT")]
+    pub file: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Wait until the instance is there
+    #[arg(long)]
+    pub waitfor: bool,
+    /// Image file to read symbols from [default: the one that the instance was started from]
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+}

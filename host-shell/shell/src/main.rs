@@ -1,0 +1,24 @@
+//! `uio-shell`: starts unikernels, attaches to them, and stops them.
+#![forbid(unsafe_code)]
+
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use uio_shell::cli::{Cli, Verb};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Verb::Run(arguments) => verbs::run(&arguments),
+        Verb::Attach(arguments) => verbs::attach(&arguments),
+        Verb::Ps { json } => verbs::ps(json),
+        Verb::Stop { name, force } => verbs::stop(&name, force),
+        Verb::Doctor { json } => verbs::doctor(json),
+        Verb::Guard { parent, program, arguments } => verbs::guard(parent, &program, &arguments),
+    };
+    result.unwrap_or_else(|failure| {
+        failure.show();
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,5 @@
+//! The overlay in a Linux process: real frames in and out, real extensions compiled from C.
+
+mod extensions;
+mod sessions;
+mod support;
