@@ -275,7 +275,7 @@ fn writes_json() {
     let address = image.find_symbols("BYTE")[0].address;
     assert_eq!(
         whole.expect("is right").to_json().to_string(),
-        format!(r#"{{"address":"{address:#x}","type":"u8","value":200}}"#)
+        format!(r#"{{"type":"u8","address":"{address:#x}","value":200}}"#)
     );
 }
 
