@@ -49,7 +49,8 @@ impl Overlay {
         let resolver = GuestResolver::new(self.shared, &self.extensions, isolation);
         let number = key.as_ref().map_or(KEY_KERNEL, |key| key.key().number());
         let mut mappings = Vec::new();
-        let placed = place_image(self.platform, &image, &resolver, number, isolation, &mut mappings);
+        let placed = place_image(self.platform, &image, &resolver, number, isolation, &mut mappings)
+            .map_err(|error| resolver.explain(error));
         let used = resolver.into_used();
         match placed {
             Ok((linked, ranges)) => {

@@ -582,6 +582,29 @@ fn extensions_link_to_each_other() {
 }
 
 #[test]
+fn nothing_links_to_what_is_isolated_less() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let library = "int number = 3; int apply(int (*f)(void)) { return f(); }";
+        shell.try_load(1, &image("library", library), Isolation::None).unwrap();
+        let strong =
+            "int apply(int (*)(void)); static int f(void) { return 4; } int main(void) { return apply(f); }";
+        let error = shell.try_load(1, &image("strong", strong), Isolation::Mpk).unwrap_err();
+        let RpcError::Load(LoadError::NoIsolation { reason }) = error else { panic!("{error:?}") };
+        assert!(reason.contains("`apply`") && reason.contains("`library`"), "{reason}");
+        let equal = shell.try_load(1, &image("equal", strong), Isolation::None).unwrap();
+        assert_eq!(shell.run(1, &equal, &["x"]).1, Outcome::Returned(4));
+        // Without it a weak reference is null, and data can be read as all data can.
+        let weak = "__attribute__((weak)) int apply(int (*)(void)); extern int number;
+            int main(void) { return apply ? 9 : number; }";
+        let weak = shell.load(1, "weak", weak);
+        assert_eq!(shell.run(1, &weak, &["x"]).1, Outcome::Returned(3));
+        let users: Vec<_> = extensions(shell).into_iter().map(|info| info.used_by).collect();
+        assert_eq!(users[0], ["equal", "weak"]);
+    });
+}
+
+#[test]
 fn a_stack_of_the_called_extension_is_the_callee_s_alone() {
     with_machine(&[], |shell| {
         shell.hello(1);
