@@ -147,9 +147,9 @@ impl Resolver for GuestResolver<'_> {
                 drop(used);
                 // Code is entered through a gate; what lies elsewhere is data, which domains may read.
                 return match defined.linked.entry(name) {
-                    Some(function) => {
-                        self.link(name, Link { extension, function }).map(|stub| Some(Target::Stub(stub)))
-                    }
+                    Some(function) => self
+                        .link(name, Link { name: name.into(), extension, function })
+                        .map(|stub| Some(Target::Stub(stub))),
                     None => Ok(Some(Target::Extension { extension, address: export.address })),
                 };
             }

@@ -632,8 +632,8 @@ fn endless_recursion_through_gates_ends() {
         let source = "int bounce(int (*)(int), int); static int back(int n) { return bounce(back, n); }
             int main(void) { return back(0); }";
         let caller = shell.load(1, "caller", source);
-        let (cause, ..) = cause(shell.run(1, &caller, &["c"]).1);
-        assert_eq!(cause, Cause::GateDepth);
+        let (cause, _, gate) = cause(shell.run(1, &caller, &["c"]).1);
+        assert_eq!((cause, gate.as_deref()), (Cause::GateDepth, Some("bounce")));
     });
 }
 
