@@ -196,6 +196,27 @@ fn what_cannot_be_loaded_leaves_nothing() {
 }
 
 #[test]
+fn an_address_that_spells_a_forbidden_instruction_is_avoided() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let source = "char buffer[8192]; int main(void) { char *volatile p = buffer + 0xf10; *p = 3; return buffer[0xf10]; }";
+        // Linked there, the instruction that loads the pointer holds 10 0f 30 5e: `wrmsr`.
+        let bad = 0x5e30_0000;
+        shell.machine.state().space.data_at = Some(bad);
+        let info = shell.load(1, "unlucky", source);
+        assert_eq!(shell.machine.state().space.data_at, None);
+        assert!(info.sections.iter().all(|section| section.start != GuestAddress(bad)));
+        assert_eq!(shell.run(1, &info, &["x"]).1, Outcome::Returned(3));
+        assert_eq!(shell.ask(1, &Request::Unload(info.id)), Ok(Reply::Done));
+        assert_eq!(shell.pages(), 0);
+        // Without isolation it does not matter.
+        shell.machine.state().space.data_at = Some(bad);
+        let info = shell.try_load(1, &image("unlucky", source), Isolation::None).unwrap();
+        assert!(info.sections.iter().any(|section| section.start == GuestAddress(bad)), "{info:?}");
+    });
+}
+
+#[test]
 fn keys_run_out_and_come_back() {
     with_machine(&[], |shell| {
         shell.hello(1);
