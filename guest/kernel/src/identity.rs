@@ -8,7 +8,7 @@ pub fn build_id() -> [u8; 20] {
         static __build_id_note: [u8; 36];
     }
     // SAFETY: the linker script puts the note there: 12 bytes of header, "GNU\0", 20 bytes of id.
-    let note = unsafe { &*(&raw const __build_id_note) };
+    let note = unsafe { &__build_id_note };
     let mut id = [0; 20];
     id.copy_from_slice(&note[16..]);
     id

@@ -9,16 +9,16 @@ extern crate alloc;
 
 pub mod arch;
 pub mod boot_info;
-#[cfg(not(test))]
 pub mod files;
 pub mod identity;
 pub mod interrupts;
 pub mod log;
 pub mod mm;
+pub mod net;
 #[cfg(all(feature = "overlay", not(test)))]
 pub mod overlay;
 #[cfg(not(test))]
-mod panic;
+pub mod panic;
 pub mod power;
 #[cfg(not(test))]
 pub mod start;
@@ -37,3 +37,19 @@ use panic::print_stack as panic_report;
 
 #[cfg(test)]
 fn panic_report(_stack_pointer: u64) {}
+
+/// Defines what there can be only one of in an image: the panic handler and the global allocator.
+///
+/// They are not in this crate, so that it can be checked and built beside crates that use `std`.
+#[macro_export]
+macro_rules! runtime {
+    () => {
+        #[global_allocator]
+        static GLOBAL_ALLOCATOR: $crate::mm::heap::KernelHeap = $crate::mm::heap::KernelHeap;
+
+        #[panic_handler]
+        fn panic_handler(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::panic::report(info)
+        }
+    };
+}

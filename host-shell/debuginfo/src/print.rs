@@ -77,7 +77,7 @@ impl Space {
             }
             let address = match value.place {
                 Place::Memory(address) => Some(address),
-                Place::Bytes(_) => None,
+                Place::Bytes(_) | Place::Pieces(..) => None,
             };
             Ok(Printed { type_name: resolved.name.clone(), size: resolved.size, address, datum })
         };
@@ -132,6 +132,7 @@ impl Space {
             match peeled.place {
                 Place::Memory(address) => Ok((address, peeled.type_ref)),
                 Place::Bytes(_) => Err(located(node.span, Problem::NoAddress)),
+                Place::Pieces(..) => Err(located(node.span, Problem::Split)),
             }
         };
         let (address, type_ref) = place(&mut reader).map_err(|error| error.in_source(target))?;

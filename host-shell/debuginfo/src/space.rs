@@ -24,8 +24,12 @@ pub struct Variable {
     pub name: String,
     /// Its type.
     pub type_ref: TypeRef,
-    /// Its address; `None` if the optimizer removed it.
+    /// Its address; `None` if the optimizer removed it or took it apart.
     pub address: Option<u64>,
+    /// The optimizer gave its fields places of their own; expressions find them.
+    pub split: bool,
+    /// Offset of its entry in `.debug_info`.
+    pub(crate) entry: usize,
     /// The module that defines it.
     pub module: ModuleId,
 }
@@ -202,6 +206,8 @@ impl Space {
                             name: entry.name.clone(),
                             type_ref: debug.variable_type(entry.offset)?,
                             address: entry.address.or_else(by_symbol),
+                            split: entry.split,
+                            entry: entry.offset,
                             module: module.id(),
                         })
                     })
@@ -210,10 +216,10 @@ impl Space {
             match found {
                 Ok(found) if !found.is_empty() => {
                     // The same C variable is declared in many units, and has an address in one.
-                    let mut placed: Vec<Variable> =
-                        found.iter().filter(|variable| variable.address.is_some()).cloned().collect();
+                    let has_place = |variable: &&Variable| variable.address.is_some() || variable.split;
+                    let mut placed: Vec<Variable> = found.iter().filter(has_place).cloned().collect();
                     placed.sort_by_key(|variable| variable.address);
-                    placed.dedup_by_key(|variable| variable.address);
+                    placed.dedup_by(|a, b| a.address.is_some() && a.address == b.address);
                     return Ok(if placed.is_empty() { found } else { placed });
                 }
                 Ok(_) => {}

@@ -82,6 +82,42 @@ fn shows_inlined_frames_with_lines() {
 }
 
 #[test]
+fn opening_and_parsing_see_the_same() {
+    let path = support::guest_path();
+    let (opened, parsed) =
+        (support::guest(), Image::parse(&std::fs::read(&path).expect("is there")).expect("parses"));
+    assert!(opened.symbols().eq(parsed.symbols()) && opened.symbols().count() > 20);
+    assert_eq!(opened.build_id(), parsed.build_id());
+    let address = opened.find_symbols("outer_work")[0].address;
+    assert_eq!(opened.source_frames(address), parsed.source_frames(address));
+}
+
+#[test]
+fn notices_that_a_file_changed() {
+    use uio_debuginfo::{FileMemory, PrintLimits, Space};
+    let bytes = std::fs::read(support::guest_path()).expect("is there");
+    let ask = |path: &std::path::Path, change: &dyn Fn()| {
+        std::fs::write(path, &bytes).expect("is writable");
+        let image = std::sync::Arc::new(Image::open(path).expect("parses"));
+        change();
+        let space = Space::new(image.clone());
+        let printed = space.print("COUNT", &mut FileMemory(&image), None, PrintLimits::default());
+        printed.map(|printed| printed.datum.to_text()).map_err(|error| error.to_string())
+    };
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("changing");
+    let replaced = ask(&path, &|| {
+        std::fs::remove_file(&path).expect("is there");
+        std::fs::write(&path, "another").expect("is writable");
+    });
+    assert_eq!(replaced, Ok("41".to_owned()), "the old file is still open");
+    let changed = ask(&path, &|| std::fs::write(&path, &bytes[..5000]).expect("is writable"));
+    assert!(
+        changed.as_ref().is_err_and(|error| error.contains("changed since it was opened")),
+        "{changed:?}"
+    );
+}
+
+#[test]
 fn refuses_what_is_no_image() {
     assert!(matches!(Image::parse(b"#!/bin/sh\n"), Err(ImageError::Elf(_))));
     assert!(matches!(Image::parse(&[]), Err(ImageError::Elf(_))));

@@ -125,6 +125,33 @@ fn prints_texts_slices_and_pointers() {
 }
 
 #[test]
+fn puts_together_what_the_optimizer_took_apart() {
+    let space = support::guest_space();
+    let split = space.find_variables("SPLIT").expect("has debug information");
+    assert!(
+        split.len() == 1 && split[0].split && split[0].address.is_none(),
+        "the fixture is to be split: {split:?}"
+    );
+    check(
+        &space,
+        &[
+            ("SPLIT", "guest::Pair = Pair { first: 11, second: 22, flag: false }"),
+            ("SPLIT.second + 1", "u32 = 23"),
+            ("TWO_VALUES", "u32 = 3"),
+            (
+                "&SPLIT",
+                "the optimizer gave the fields of this variable places of their own; name a field of it\n  &SPLIT\n   ^^^^^",
+            ),
+        ],
+    );
+    let image = space.image().clone();
+    let assigned = space.assign("SPLIT.first", "5", &mut FileMemory(&image), None).expect("has an address");
+    assert_eq!(assigned.bytes, [5, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(image.describe(assigned.address).is_some_and(|name| name.contains("SPLIT")));
+    assert!(space.assign("SPLIT", "5", &mut FileMemory(&image), None).is_err());
+}
+
+#[test]
 fn elides_long_arrays() {
     let primes = text(&support::guest_space(), "PRIMES");
     assert!(primes.starts_with("[u32; 300] = [\n  0, 3, 6, 9,"), "{primes}");

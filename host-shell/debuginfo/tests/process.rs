@@ -135,6 +135,13 @@ fn prints_heap_values() {
     assert_eq!(text("CONFIG.raw"), "[1, 2, 3]");
     assert_eq!(text("CONFIG.shared"), "5");
     assert_eq!(text("CONFIG.queue"), "[6, 7, 8, 9]");
+    let tree = text("CONFIG.tree");
+    assert!(tree.starts_with("{\n  0: \"v0\",\n  1: \"v1\",\n"), "{tree}");
+    assert!(tree.ends_with("  63: \"v63\",\n  … 36 more\n}"), "{tree}");
+    assert_eq!(text("CONFIG.names"), "[1, 3]");
+    assert_eq!(text("CONFIG.hashed"), "{9: true}");
+    assert_eq!(text("CONFIG.parent.0.tree"), "{}");
+    assert_eq!(text("CONFIG.parent.0.hashed"), "{}");
     assert_eq!(text("EMPTY"), "[]");
     assert_eq!(text("LONG[995..]"), "[53, 54, 55, 56, 57]");
     let long = text("LONG");

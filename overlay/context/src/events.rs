@@ -13,7 +13,7 @@ use uio_protocol::rpc::RunId;
 
 use crate::gate::api::OUTPUT_BATCH_BYTES;
 use crate::overlay::Overlay;
-use crate::paging::page_within;
+use crate::paging::{page_within, serialize};
 use crate::platform::Platform;
 use crate::session::Session;
 use crate::shared::{Run, Shared};
@@ -87,7 +87,7 @@ impl Overlay {
 
 /// Sends one event if its bytes are covered by credit; whether it was sent.
 fn send(platform: &dyn Platform, id: u32, session: &mut Session, event: &Event) -> bool {
-    let Ok(body) = postcard::to_allocvec(event) else { return false };
+    let Some(body) = serialize(event) else { return false };
     let Some(credit) = u32::try_from(body.len()).ok().and_then(|cost| session.credit.checked_sub(cost))
     else {
         return false;

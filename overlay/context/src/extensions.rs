@@ -1,6 +1,5 @@
 //! The extensions that are loaded, as the overlay thread knows them.
 
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -14,6 +13,7 @@ use uio_protocol::limits::SECTION_NAME_BYTES_MAX;
 use crate::overlay::Overlay;
 use crate::platform::PAGE_BYTES;
 use crate::shared::Shared;
+use crate::table::Table;
 
 /// A loaded extension.
 pub(crate) struct Extension {
@@ -51,7 +51,7 @@ impl Mapping {
 /// All loaded extensions, and the keys they hold.
 #[derive(Default)]
 pub(crate) struct Extensions {
-    loaded: BTreeMap<ExtensionId, Extension>,
+    loaded: Table<ExtensionId, Extension>,
     pub(crate) keys: KeyAllocator,
     last_id: u32,
 }
@@ -88,7 +88,7 @@ impl Extensions {
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<ExtensionId> {
-        self.loaded.iter().find(|(_, extension)| extension.name == name).map(|(&id, _)| id)
+        self.loaded.iter().find(|(_, extension)| extension.name == name).map(|(id, _)| id)
     }
 
     /// The usable extension in whose sections an address lies.
@@ -99,18 +99,18 @@ impl Extensions {
         self.loaded
             .iter()
             .find(|(_, extension)| extension.ready && extension.mappings.iter().any(inside))
-            .map(|(&id, extension)| (id, extension.name.as_str()))
+            .map(|(id, extension)| (id, extension.name.as_str()))
     }
 
     /// Usable extensions in the order in which they were loaded.
     pub(crate) fn ready(&self) -> impl Iterator<Item = (ExtensionId, &Extension)> {
-        self.loaded.iter().filter(|(_, extension)| extension.ready).map(|(&id, extension)| (id, extension))
+        self.loaded.iter().filter(|(_, extension)| extension.ready)
     }
 
     /// Names of the extensions that link to one.
     pub(crate) fn users(&self, id: ExtensionId) -> Vec<String> {
-        let users = self.loaded.values().filter(|extension| extension.uses.contains(&id));
-        users.map(|extension| extension.name.clone()).collect()
+        let users = self.loaded.iter().filter(|(_, extension)| extension.uses.contains(&id));
+        users.map(|(_, extension)| extension.name.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -121,7 +121,7 @@ impl Extensions {
 impl Overlay {
     /// All extensions as the shell sees them.
     pub(crate) fn extension_infos(&self) -> Vec<ExtensionInfo> {
-        self.extensions.loaded.keys().filter_map(|&id| self.extension_info(id)).collect()
+        self.extensions.loaded.iter().filter_map(|(id, _)| self.extension_info(id)).collect()
     }
 
     /// One extension as the shell sees it.

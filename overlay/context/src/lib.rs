@@ -29,6 +29,7 @@ mod runs;
 mod session;
 mod shared;
 mod stacks;
+mod table;
 mod upload;
 
 pub use enter::gate_entry;

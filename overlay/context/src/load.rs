@@ -106,7 +106,6 @@ impl Overlay {
         linked.text = Vec::new();
         linked.read_only = Vec::new();
         linked.data = Vec::new();
-        let uses: Vec<ExtensionId> = used.extensions.into_iter().collect();
         let domain = Domain {
             name: name.to_string(),
             isolation,
@@ -124,7 +123,7 @@ impl Overlay {
             linked,
             mappings,
             links: used.links,
-            uses,
+            uses: used.extensions,
             resident: false,
             ready: false,
         };

@@ -16,6 +16,7 @@ use crate::extensions::Extensions;
 use crate::gate::Export;
 use crate::gate::api::EXPORTS;
 use crate::operations::Operations;
+use crate::paging::serialize;
 use crate::platform::Platform;
 use crate::runs;
 use crate::session::Sessions;
@@ -157,13 +158,14 @@ impl Overlay {
     /// Sends a response. One that does not fit a frame becomes an error that says so.
     pub(crate) fn respond(&mut self, session: u32, id: u32, response: &Response) {
         let header = Header { channel: Channel::Rpc, kind: Kind::Response, session, id };
-        let encoded = frame::encode(header, response).or_else(|_| {
+        let body = serialize(response).unwrap_or_default();
+        let encoded = frame::encode_body(header, &body).or_else(|_| {
             let refusal: Response = Err(RpcError::Limit {
                 what: "bytes of a reply".to_string(),
                 limit: FRAME_BYTES_MAX as u64,
-                asked: crate::paging::serialized_bytes(response) as u64,
+                asked: body.len() as u64,
             });
-            frame::encode(header, &refusal)
+            frame::encode_body(header, &serialize(&refusal).unwrap_or_default())
         });
         if let Ok(bytes) = encoded {
             self.platform.send(&bytes);

@@ -20,7 +20,7 @@ pub(crate) fn page_within<T: Serialize>(items: impl IntoIterator<Item = T>, byte
     let mut room = bytes;
     let mut taken = Vec::new();
     for item in items {
-        let size = serialized_bytes(&item);
+        let size = serialize(&item).map_or(usize::MAX, |bytes| bytes.len());
         if size > room && !taken.is_empty() {
             return (taken, true);
         }
@@ -30,9 +30,10 @@ pub(crate) fn page_within<T: Serialize>(items: impl IntoIterator<Item = T>, byte
     (taken, false)
 }
 
-/// Size of a serialized message; of one that postcard cannot serialize, more than any frame.
-pub(crate) fn serialized_bytes<T: Serialize>(item: &T) -> usize {
-    postcard::experimental::serialized_size(item).unwrap_or(usize::MAX)
+/// Serializes a message. All of the crate goes through here: each other way in which postcard can do
+/// it is a second copy of the code for every message.
+pub(crate) fn serialize<T: Serialize>(item: &T) -> Option<Vec<u8>> {
+    postcard::to_extend(item, Vec::new()).ok()
 }
 
 #[cfg(test)]

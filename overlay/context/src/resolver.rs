@@ -1,7 +1,6 @@
 //! Where the undefined symbols of an extension come from: the guest's exports, other extensions'
 //! exports, the guest's symbols.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -63,7 +62,7 @@ pub(crate) struct Used {
     /// Slots of [`crate::shared::State::links`] that it took.
     pub(crate) links: Vec<usize>,
     /// Extensions that it links to.
-    pub(crate) extensions: BTreeSet<ExtensionId>,
+    pub(crate) extensions: Vec<ExtensionId>,
 }
 
 impl<'a> GuestResolver<'a> {
@@ -112,7 +111,11 @@ impl Resolver for GuestResolver<'_> {
                 extension.linked.export(name).map(|export| (id, extension, export))
             });
             if let Some((extension, defined, export)) = found {
-                self.used.borrow_mut().extensions.insert(extension);
+                let mut used = self.used.borrow_mut();
+                if !used.extensions.contains(&extension) {
+                    used.extensions.push(extension);
+                }
+                drop(used);
                 // Code is entered through a gate; what lies elsewhere is data, which domains may read.
                 return match defined.linked.entry(name) {
                     Some(function) => {

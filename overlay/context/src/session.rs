@@ -1,9 +1,9 @@
 //! Sessions: one per attached shell, kept apart by the number in each frame's header.
 
-use alloc::collections::BTreeMap;
-
 use uio_protocol::error::RpcError;
 use uio_protocol::limits::{EVENT_CREDIT_BYTES, SESSIONS_MAX};
+
+use crate::table::Table;
 
 /// A full table forgets the session that has been silent longest, if it has been so for this long: its shell
 /// died without a word. One that is alive and idle gets `NoSession` at its next request and says
@@ -24,7 +24,7 @@ pub(crate) struct Session {
 /// All sessions by number.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    sessions: BTreeMap<u32, Session>,
+    sessions: Table<u32, Session>,
 }
 
 impl Sessions {
@@ -41,9 +41,9 @@ impl Sessions {
             let silent = self
                 .sessions
                 .iter()
-                .filter(|(id, session)| now_ns.saturating_sub(session.heard_ns) >= SILENCE_NS && !busy(**id))
+                .filter(|(id, session)| now_ns.saturating_sub(session.heard_ns) >= SILENCE_NS && !busy(*id))
                 .min_by_key(|(_, session)| session.heard_ns)
-                .map(|(&id, _)| id)
+                .map(|(id, _)| id)
                 .ok_or(RpcError::TooManySessions)?;
             self.sessions.remove(&silent);
             forgotten = Some(silent);
@@ -74,12 +74,12 @@ impl Sessions {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Session)> {
-        self.sessions.iter_mut().map(|(&id, session)| (id, session))
+        self.sessions.iter_mut()
     }
 
     /// Whether any session follows the log.
     pub(crate) fn log_followed(&self) -> bool {
-        self.sessions.values().any(|session| session.log_from.is_some())
+        self.sessions.iter().any(|(_, session)| session.log_from.is_some())
     }
 }
 

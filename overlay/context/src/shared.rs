@@ -4,7 +4,6 @@
 //! few table entries, or a copy of at most some kilobytes. Nothing inside one waits or calls the kernel.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +18,7 @@ use uio_protocol::rpc::RunId;
 use crate::gate::Export;
 use crate::heap::Heap;
 use crate::platform::{PAGE_BYTES, Platform};
+use crate::table::Table;
 
 /// The overlay of this machine, for code that is reached without an argument: the jobs of supervised
 /// threads and the gates' dispatcher.
@@ -57,7 +57,7 @@ impl Shared {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) runs: Vec<Run>,
-    pub(crate) domains: BTreeMap<ExtensionId, Domain>,
+    pub(crate) domains: Table<ExtensionId, Domain>,
     /// Functions of extensions that other extensions call, by gate index minus the number of exports.
     pub(crate) links: Vec<Option<Link>>,
 }

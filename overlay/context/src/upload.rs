@@ -1,11 +1,12 @@
 //! Uploads under way: bytes that a session sends in pieces before it asks to load them.
 
-use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use uio_protocol::error::RpcError;
 use uio_protocol::limits::{CHUNK_BYTES_MAX, SESSION_UPLOADS_MAX, UPLOAD_BYTES_MAX, UPLOADS_MAX};
+
+use crate::table::Table;
 
 #[derive(Debug)]
 struct Upload {
@@ -17,7 +18,7 @@ struct Upload {
 /// All uploads by number.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    uploads: BTreeMap<u32, Upload>,
+    uploads: Table<u32, Upload>,
     next: u32,
 }
 
@@ -26,7 +27,7 @@ impl Uploads {
     pub(crate) fn begin(&mut self, session: u32, bytes: u32) -> Result<u32, RpcError> {
         limit("bytes of an upload", UPLOAD_BYTES_MAX, bytes as usize)?;
         limit("uploads under way", UPLOADS_MAX, self.uploads.len() + 1)?;
-        let own = self.uploads.values().filter(|upload| upload.session == session).count();
+        let own = self.uploads.iter().filter(|(_, upload)| upload.session == session).count();
         limit("uploads under way of one session", SESSION_UPLOADS_MAX, own + 1)?;
         let mut buffer = Vec::new();
         buffer
@@ -66,7 +67,7 @@ impl Uploads {
 
     /// Drops all uploads of a session.
     pub(crate) fn drop_session(&mut self, session: u32) {
-        self.uploads.retain(|_, upload| upload.session != session);
+        self.uploads.retain(|upload| upload.session != session);
     }
 
     fn find(&mut self, session: u32, id: u32) -> Result<&mut Upload, RpcError> {

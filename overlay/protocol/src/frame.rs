@@ -11,6 +11,7 @@ use core::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::checksum::crc32;
 use crate::limits::FRAME_BYTES_MAX;
 
 /// Version of the frame layout itself. What the bodies mean is compared by
@@ -146,7 +147,7 @@ fn header_bytes(header: Header) -> Vec<u8> {
 }
 
 fn seal(mut plain: Vec<u8>) -> Result<Vec<u8>, FrameError> {
-    let checksum = crc32fast::hash(&plain);
+    let checksum = crc32(&plain);
     plain.extend_from_slice(&checksum.to_le_bytes());
     let mut encoded = cobs::encode_vec(&plain);
     if encoded.len() > FRAME_BYTES_MAX {
@@ -177,7 +178,7 @@ impl Frame {
         let Some((head, body)) = covered.split_first_chunk::<HEADER_BYTES>() else {
             return Err(FrameError::TooShort { bytes: plain.len() });
         };
-        if crc32fast::hash(covered) != u32::from_le_bytes(*checksum) {
+        if crc32(covered) != u32::from_le_bytes(*checksum) {
             return Err(FrameError::BadChecksum);
         }
         let [version, channel, kind, reserved, session @ .., i0, i1, i2, i3] = *head;

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod address;
+mod checksum;
 pub mod error;
 pub mod event;
 pub mod fault;

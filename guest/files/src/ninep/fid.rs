@@ -28,7 +28,7 @@ impl<T: Transport, R: RawMutex> Fid<T, R> {
     ///
     /// # Errors
     ///
-    /// As [`Client::walk`].
+    /// As [`Client::walk`](super::client::Client::walk).
     pub fn walk<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(Self, Option<Qid>), ClientError> {
         walk(&self.session, self.number, names)
     }

@@ -211,6 +211,28 @@ fn removed_and_renamed_files_are_not_served_from_the_cache() {
 }
 
 #[test]
+fn a_file_removed_while_it_is_opened_is_not_kept() {
+    let (link, files) = connected();
+    let files = Arc::new(files);
+    write(&files, "/f", 0, b"old").unwrap();
+    let other = Arc::clone(&files);
+    link.tamper_with(move |request, honest| {
+        if request[4] == kind::TLOPEN {
+            other.remove(at("/f").relative()).unwrap();
+            other.create(at("/f").relative()).unwrap();
+        }
+        Ok(honest)
+    });
+    read(&files, "/f", 1, 9).unwrap();
+    link.stop_tampering();
+    link.take_total();
+    read(&files, "/f", 1, 9).unwrap();
+    assert_eq!(link.take_count(kind::TLOPEN), 1, "what was opened before is not used again");
+    read(&files, "/f", 1, 9).unwrap();
+    assert_eq!(link.take_count(kind::TLOPEN), 0);
+}
+
+#[test]
 fn a_file_replaced_on_the_host_is_noticed() {
     let (link, files) = connected();
     link.server.lock().unwrap().put("/conf", b"before");

@@ -337,7 +337,7 @@ proptest! {
                 if *when == number {
                     let place = place % honest.len().max(1);
                     match how {
-                        0 => honest[place] = *byte,
+                        0 => honest.iter_mut().skip(place).take(1).for_each(|at| *at = *byte),
                         1 => honest.truncate(place),
                         2 => honest.push(*byte),
                         _ => return Err(TransportError::Device(u32::from(*byte))),

@@ -81,8 +81,14 @@ impl Link {
     fn answer(&self, exchange: &mut Exchange<'_>) {
         let message = [exchange.request, exchange.payload].concat();
         let reply = self.server.lock().unwrap().handle(&message);
-        let reply = match &mut *self.tamper.lock().unwrap() {
-            Some(tamper) => tamper(&message, reply),
+        // Taken out while it runs, so that it may use the link itself.
+        let tamper = self.tamper.lock().unwrap().take();
+        let reply = match tamper {
+            Some(mut tamper) => {
+                let reply = tamper(&message, reply);
+                self.tamper.lock().unwrap().get_or_insert(tamper);
+                reply
+            }
             None => Ok(reply),
         };
         exchange.outcome = reply.map(|reply| {

@@ -137,6 +137,34 @@ fn names_cross_both_ways() {
     });
 }
 
+/// These servers keep an open file, so that a stale fid of the cache would show its old contents.
+#[test]
+fn names_lead_to_the_files_they_name() {
+    with_each_server(|_, files| {
+        let second_byte = |path: &str| {
+            let mut byte = [0];
+            files.read_at(at(path).relative(), 1, &mut byte).map(|_| byte[0])
+        };
+        for name in ["a", "b"] {
+            files.write_at(at(&format!("/{name}")).relative(), 1, name.as_bytes()).unwrap();
+            assert_eq!(second_byte(&format!("/{name}")), Ok(name.as_bytes()[0]));
+        }
+        files.rename(at("/a").relative(), at("/b").relative()).unwrap();
+        assert_eq!(second_byte("/b"), Ok(b'a'));
+        assert_eq!(second_byte("/a"), Err(FileError::NotFound));
+        files.remove(at("/b").relative()).unwrap();
+        files.write_at(at("/b").relative(), 1, b"n").unwrap();
+        assert_eq!(second_byte("/b"), Ok(b'n'));
+        files.make_directory(at("/d").relative()).unwrap();
+        files.write_at(at("/d/f").relative(), 1, b"d").unwrap();
+        assert_eq!(second_byte("/d/f"), Ok(b'd'));
+        files.rename(at("/d").relative(), at("/e").relative()).unwrap();
+        files.make_directory(at("/d").relative()).unwrap();
+        files.write_at(at("/d/f").relative(), 1, b"new").unwrap();
+        assert_eq!((second_byte("/d/f"), second_byte("/e/f")), (Ok(b'n'), Ok(b'd')));
+    });
+}
+
 #[test]
 fn a_file_replaced_on_the_host_is_noticed() {
     with_each_server(|host, files| {

@@ -12,6 +12,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use uio_kernel::thread;
 
+uio_kernel::runtime!();
+
 /// How often the application counts.
 const PERIOD_NS: u64 = 1_000_000;
 /// Rounds of the work that each count costs.

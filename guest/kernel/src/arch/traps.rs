@@ -8,7 +8,9 @@ use uio_protocol::inspect::Registers;
 use x86_64::VirtAddr;
 use x86_64::structures::idt::InterruptDescriptorTable;
 
-use super::cpu::{self, KeyRegister};
+use super::cpu;
+#[cfg(feature = "overlay")]
+use super::cpu::KeyRegister;
 use super::segments::{IST_DOUBLE_FAULT, IST_EXCEPTION, IST_INTERRUPT, IST_NMI, KERNEL_CODE, KERNEL_DATA};
 
 /// Software interrupt by which a thread gives up the CPU.
@@ -21,6 +23,7 @@ pub(crate) const VECTOR_DEVICES: u8 = 0x40;
 pub(crate) const DEVICE_VECTORS: u8 = 32;
 /// The local APIC's spurious interrupts; its low bits have to be ones.
 pub(crate) const VECTOR_SPURIOUS: u8 = 0x6f;
+#[cfg(feature = "overlay")]
 /// Going on with a context in memory, see `thread::ring3`.
 pub(crate) const VECTOR_RESUME: u8 = 0x32;
 /// Gate call from ring 3; the same number as `uio_isolation::gate::RING3_VECTOR`.

@@ -125,7 +125,7 @@ fn find(bitmap: &[u64], start: usize, end: usize, count: usize) -> Option<usize>
     let mut frame = start;
     let mut run = 0;
     while frame < end {
-        if run == 0 && frame % BITS == 0 && bitmap[frame / BITS] == u64::MAX {
+        if run == 0 && frame.is_multiple_of(BITS) && bitmap[frame / BITS] == u64::MAX {
             frame += BITS;
             continue;
         }

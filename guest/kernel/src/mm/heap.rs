@@ -3,6 +3,7 @@
 //! TLSF bounds the time of every operation, so interrupts may be off for it; and its blocks can be enumerated,
 //! which is what `mem` and the leak finder read.
 
+use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 
@@ -66,13 +67,16 @@ impl Heap {
         let block = NonNull::slice_from_raw_parts(NonNull::new(address as *mut u8)?, bytes);
         // SAFETY: the frames were just allocated, are seen writable through the direct map and never freed.
         unsafe { self.tlsf.insert_free_block_ptr(block)? };
-        self.chunks[self.chunk_count] = Chunk { start: address, bytes };
+        // Kept in the order of addresses: that is the order in which blocks are enumerated.
+        let place = self.chunks[..self.chunk_count].partition_point(|chunk| chunk.start < address);
+        self.chunks.copy_within(place..self.chunk_count, place + 1);
+        self.chunks[place] = Chunk { start: address, bytes };
         self.chunk_count += 1;
         Some(())
     }
 }
 
-/// The allocator behind `alloc`.
+/// The allocator behind `alloc`, see [`crate::runtime`].
 #[derive(Debug)]
 pub struct KernelHeap;
 
@@ -115,10 +119,6 @@ unsafe impl GlobalAlloc for KernelHeap {
     }
 }
 
-#[cfg(not(test))]
-#[global_allocator]
-static GLOBAL: KernelHeap = KernelHeap;
-
 /// A live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -133,10 +133,9 @@ pub struct Block {
 /// Interrupts are off meanwhile: `visit` has to be short and bounded.
 pub fn blocks(from: u64, mut visit: impl FnMut(Block) -> bool) {
     HEAP.with(|heap| {
-        let mut chunks = heap.chunks;
-        let chunks = &mut chunks[..heap.chunk_count];
-        chunks.sort_unstable_by_key(|chunk| chunk.start);
-        for chunk in chunks.iter().filter(|chunk| chunk.start + chunk.bytes as u64 > from) {
+        for chunk in
+            heap.chunks[..heap.chunk_count].iter().filter(|chunk| chunk.start + chunk.bytes as u64 > from)
+        {
             for (block, occupied) in walk(heap, *chunk) {
                 if occupied && block.start >= from && !visit(block) {
                     return;
@@ -179,13 +178,22 @@ pub fn summary() -> HeapSummary {
     })
 }
 
+/// Whether an address lies in memory that the heap has taken.
+#[must_use]
+pub fn contains(address: u64) -> bool {
+    HEAP.with(|heap| {
+        let chunks = &heap.chunks[..heap.chunk_count];
+        chunks.iter().any(|chunk| (chunk.start..chunk.start + chunk.bytes as u64).contains(&address))
+    })
+}
+
 /// The chunks of the heap, for `mem`: start and bytes.
 #[must_use]
-pub fn chunks() -> alloc::vec::Vec<(u64, u64)> {
-    HEAP.with(|heap| (heap.chunks, heap.chunk_count))
-        .0
-        .iter()
-        .take_while(|chunk| chunk.bytes > 0)
-        .map(|chunk| (chunk.start, chunk.bytes as u64))
-        .collect()
+pub fn chunks() -> Vec<(u64, u64)> {
+    // Room is made before the heap is locked: it cannot grow meanwhile.
+    let mut chunks = Vec::with_capacity(CHUNKS_MAX);
+    HEAP.with(|heap| {
+        chunks.extend(heap.chunks[..heap.chunk_count].iter().map(|chunk| (chunk.start, chunk.bytes as u64)));
+    });
+    chunks
 }

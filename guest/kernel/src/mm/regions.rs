@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use uio_protocol::GuestAddress;
 use uio_protocol::inspect::Region;
 
+use super::heap;
 use super::paging::Permissions;
 use crate::sync::InterruptLock;
 
@@ -81,6 +82,9 @@ pub(crate) fn remove(start: u64, size: u64) {
 /// The owner of the region that holds `address`.
 #[must_use]
 pub fn owner(address: u64) -> Option<String> {
+    if heap::contains(address) {
+        return Some("heap".to_owned());
+    }
     REGIONS
         .with(|regions| {
             let (start, entry) = regions.map.range(..=address).next_back()?;
@@ -113,11 +117,16 @@ pub fn list() -> Vec<Region> {
         key: permissions.key,
         owner,
     };
+    let chunks = heap::chunks();
     REGIONS.with(|regions| {
+        let chunks = chunks
+            .iter()
+            .map(|(start, bytes)| region(*start, *bytes, Permissions::KERNEL_DATA, "heap".to_owned()));
         let early = regions.early.iter().flatten().map(|(start, size, permissions, owner)| {
             region(*start, *size, *permissions, (*owner).to_owned())
         });
-        let mut all: Vec<_> = early
+        let mut all: Vec<_> = chunks
+            .chain(early)
             .chain(
                 regions
                     .map

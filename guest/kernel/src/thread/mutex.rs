@@ -17,7 +17,6 @@ pub type Mutex<T> = lock_api::Mutex<RawMutex, T>;
 
 // SAFETY: `held` goes from false to true in one step, so there is one holder at a time.
 unsafe impl lock_api::RawMutex for RawMutex {
-    #[expect(clippy::declare_interior_mutable_const, reason = "the trait's way to make one")]
     const INIT: Self = Self { held: AtomicBool::new(false), waiting: WaitQueue::new("mutex") };
 
     type GuardMarker = lock_api::GuardNoSend;

@@ -126,7 +126,7 @@ pub fn call(call: &Call) -> Result<u64, Cause> {
     })?;
     // SAFETY: the frame is a ring-3 context on pages of the window; `slot` lies in the running thread, which stays
     // while it runs. Control comes back once, through `gate`, with the stack as it is here.
-    let value = unsafe { leave(&frame, slot) };
+    let value = unsafe { leave(&raw const frame, slot) };
     scheduler::with_current(|thread| {
         if let Some(supervised) = thread.supervised.as_mut() {
             supervised.ring3 = outer;

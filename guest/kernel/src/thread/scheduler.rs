@@ -79,11 +79,13 @@ pub(crate) fn with_current<R>(body: impl FnOnce(&mut Thread) -> R) -> R {
         .with(|scheduler| body(scheduler.threads.get_mut(&current()).expect("the running thread exists")))
 }
 
+#[cfg(feature = "overlay")]
 /// As [`with_current`], for an NMI, which may have interrupted the scheduler: `None` then.
 pub(crate) fn try_with_current<R>(body: impl FnOnce(&mut Thread) -> R) -> Option<R> {
     SCHEDULER.try_with(|scheduler| scheduler.threads.get_mut(&current()).map(|thread| body(thread))).flatten()
 }
 
+#[cfg(feature = "overlay")]
 /// Drops a thread that has ended while it was not running.
 pub(crate) fn remove_ended(id: ThreadId) {
     let ended = SCHEDULER.with(|scheduler| {
@@ -178,6 +180,13 @@ pub(crate) fn exit() -> ! {
 pub fn yield_now() {
     SCHEDULER.with(|scheduler| scheduler.slice_end = 0);
     yield_interrupt();
+}
+
+/// Whether a thread other than the running one and the idle one could run.
+pub(crate) fn somebody_is_ready() -> bool {
+    SCHEDULER.with(|scheduler| {
+        scheduler.ready[Priority::Extension as usize..].iter().any(|queue| !queue.is_empty())
+    })
 }
 
 /// Waits until somebody wakes this thread or `deadline_ns` comes; `reason` is what `threads` shows. A wake that

@@ -6,6 +6,8 @@
 pub mod console;
 mod hal;
 mod mmio;
+pub mod net;
+pub mod ninep;
 mod pci;
 pub mod queue;
 pub mod rng;
@@ -120,6 +122,8 @@ pub(crate) fn init() {
     for device in found {
         let (name, result) = match device.transport.device_type() {
             DeviceType::Console => ("console", console::init(device)),
+            DeviceType::Network => ("net", net::init(device)),
+            DeviceType::_9P => ("9p", ninep::init(device)),
             DeviceType::EntropySource => ("rng", rng::init(device)),
             other => {
                 crate::debug!("virtio device {other:?} has no driver");

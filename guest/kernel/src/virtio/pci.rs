@@ -1,5 +1,7 @@
 //! Finds virtio devices on the PCI bus and routes their interrupts by MSI-X (PCI Local Bus 3.0, section 6.8.2).
 
+use alloc::vec::Vec;
+
 use virtio_drivers::transport::SomeTransport;
 use virtio_drivers::transport::pci::bus::{BarInfo, Command, ConfigurationAccess, DeviceFunction, PciRoot};
 use virtio_drivers::transport::pci::{PciTransport, virtio_device_type};
@@ -135,7 +137,7 @@ pub(super) fn probe(found: &mut dyn FnMut(Device)) {
         return;
     }
     let mut root = PciRoot::new(PortAccess);
-    let functions: alloc::vec::Vec<_> = root
+    let functions: Vec<_> = root
         .enumerate_bus(0)
         .filter(|(_, info)| virtio_device_type(info).is_some())
         .map(|(function, _)| function)

@@ -47,6 +47,11 @@ impl<const SIZE: usize> BufferQueue<SIZE> {
         self.kick(device);
     }
 
+    /// Whether the device has returned something.
+    pub(super) fn is_ready(&self) -> bool {
+        self.queue.can_pop()
+    }
+
     /// Takes the oldest buffer that the device filled: its number and how many bytes it holds. Give it back with
     /// [`Self::release`] and lend it again with [`Self::offer_all`].
     pub(super) fn take_filled(&mut self) -> Option<(usize, usize)> {
@@ -71,23 +76,54 @@ impl<const SIZE: usize> BufferQueue<SIZE> {
 
     /// Copies the front of `bytes` into a free buffer and sends it; how much it took, 0 if none is free.
     pub(super) fn send(&mut self, device: &mut Device, bytes: &[u8]) -> usize {
-        self.reclaim();
-        let Some(buffer) = self.free.pop() else {
+        let Some(buffer) = self.take_free() else {
             return 0;
         };
         let length = bytes.len().min(self.buffers[buffer].len());
         self.buffers[buffer][..length].copy_from_slice(&bytes[..length]);
-        let slice: *const [u8] = &raw const self.buffers[buffer][..length];
-        // SAFETY: the buffer stays in place and untouched until `reclaim` gets its entry back.
-        match unsafe { self.queue.add(&[&*slice], &mut []) } {
-            Ok(token) => self.in_flight[usize::from(token)] = Some((buffer, length)),
-            Err(_) => {
-                self.free.push(buffer);
-                return 0;
-            }
+        if !self.submit(buffer, length) {
+            return 0;
         }
         self.kick(device);
         length
+    }
+
+    /// Takes a buffer to fill and [`Self::submit`], after taking back those that the device has sent if none is left.
+    pub(super) fn take_free(&mut self) -> Option<usize> {
+        if self.free.is_empty() {
+            self.reclaim();
+        }
+        self.free.pop()
+    }
+
+    /// Whether [`Self::take_free`] would have one.
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.is_empty() || self.is_ready()
+    }
+
+    /// Queues the first `length` bytes (at least one) of a buffer taken with [`Self::take_free`] to be sent, without
+    /// [`Self::kick`]. Returns whether there was room.
+    pub(super) fn submit(&mut self, buffer: usize, length: usize) -> bool {
+        let slice: *const [u8] = &raw const self.buffers[buffer][..length];
+        // SAFETY: the buffer stays in place and untouched until `reclaim` gets its entry back.
+        match unsafe { self.queue.add(&[&*slice], &mut []) } {
+            Ok(token) => {
+                self.in_flight[usize::from(token)] = Some((buffer, length));
+                true
+            }
+            Err(_) => {
+                self.free.push(buffer);
+                false
+            }
+        }
+    }
+
+    /// Asks the device for interrupts when it returns buffers, or for none. Look at [`Self::is_ready`] after
+    /// turning them on: what came before raises none.
+    pub(super) fn set_interrupts(&mut self, on: bool) {
+        self.queue.set_dev_notify(on);
+        // The device must see the wish before the queue is looked at again.
+        fence(Ordering::SeqCst);
     }
 
     /// Takes back the buffers that the device has sent.
@@ -104,7 +140,8 @@ impl<const SIZE: usize> BufferQueue<SIZE> {
         }
     }
 
-    fn kick(&mut self, device: &mut Device) {
+    /// Tells the device about what was queued since, unless it asked not to be told.
+    pub(super) fn kick(&mut self, device: &mut Device) {
         // The device must see the new index before its wish for notifications is read; virtio-drivers leaves
         // this fence out, and a kick can be lost.
         fence(Ordering::SeqCst);

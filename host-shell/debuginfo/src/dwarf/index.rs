@@ -17,6 +17,8 @@ pub(crate) struct VariableEntry {
     pub(crate) offset: usize,
     /// Its address by its location; `None` if the entry has none, as when the optimizer changed it.
     pub(crate) address: Option<u64>,
+    /// It has a location, but not a plain address: [`DebugInfo::pieces`] tells where it is.
+    pub(crate) split: bool,
     /// Name in the symbol table, where that can give the address.
     pub(crate) linkage_name: Option<String>,
 }
@@ -200,6 +202,9 @@ impl Scan {
             return;
         }
         let linkage_name = entry.linkage_name.and_then(|value| DebugInfo::text(dwarf, unit, value));
+        // Locals have locations as well, but those need registers.
+        let split =
+            address.is_none() && !in_function && matches!(entry.location, Some(AttributeValue::Exprloc(_)));
         // Inside of a function only what has static storage is of interest here.
         let local = in_function && address.is_none() && linkage_name.is_none();
         if local || entry.constant {
@@ -208,7 +213,7 @@ impl Scan {
         let Some(name) = entry.name.and_then(|value| DebugInfo::text(dwarf, unit, value)) else { return };
         let linkage_name = linkage_name.or_else(|| path.is_empty().then(|| name.clone()));
         let name = if path.is_empty() { name } else { format!("{path}::{name}") };
-        self.index.variables.push(VariableEntry { name, offset, address, linkage_name });
+        self.index.variables.push(VariableEntry { name, offset, address, split, linkage_name });
     }
 
     fn finish(self) -> Index {

@@ -3,6 +3,7 @@
 pub(crate) mod functions;
 pub(crate) mod index;
 pub(crate) mod lines;
+pub(crate) mod pieces;
 pub(crate) mod types;
 
 use std::collections::HashMap;
@@ -135,8 +136,15 @@ pub(crate) fn static_address<R: gimli::Reader<Offset = usize>>(
     for _ in 0..ROUNDS_MAX {
         state = match state {
             gimli::EvaluationResult::Complete => {
-                return match evaluation.result().first()?.location {
-                    gimli::Location::Address { address } => Some(address),
+                // Several pieces, or a computed value, are for `pieces`.
+                return match evaluation.result().as_slice() {
+                    [
+                        gimli::Piece {
+                            location: gimli::Location::Address { address },
+                            size_in_bits: None,
+                            ..
+                        },
+                    ] => Some(*address),
                     _ => None,
                 };
             }

@@ -76,6 +76,12 @@ pub enum Problem {
         /// The variable.
         name: String,
     },
+    /// A variable that the optimizer took apart was used as one.
+    #[error("the optimizer gave the fields of this variable places of their own; name a field of it")]
+    Split,
+    /// The part of a variable that is asked for was optimized away.
+    #[error("the optimizer removed this part of the variable")]
+    PartRemoved,
     /// No such register.
     #[error("no register `${name}`")]
     UnknownRegister {

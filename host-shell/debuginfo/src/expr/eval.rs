@@ -5,7 +5,8 @@ use uio_protocol::inspect::Registers;
 use super::error::{At, Located, Problem, Span, located};
 use super::parse::{Node, NodeKind, Operator};
 use super::types::resolve_name;
-use crate::space::Space;
+use crate::error::DebugError;
+use crate::space::{Space, Variable};
 use crate::types::{Kind, TypeRef};
 use crate::value::{Place, Reader, Value, is_scalar, to_integer};
 
@@ -75,6 +76,7 @@ impl Reader<'_> {
                 match value.place {
                     Place::Memory(address) => Ok(Value::pointer(address, value.type_ref)),
                     Place::Bytes(_) => Err(located(inner.span, Problem::NoAddress)),
+                    Place::Pieces(..) => Err(located(inner.span, Problem::Split)),
                 }
             }
             NodeKind::Negate(inner) => {
@@ -106,10 +108,19 @@ impl Reader<'_> {
             _ => {}
         }
         let missing = self.space.find_variables(name);
+        // Without any debug information symbols still have addresses; damaged information is an error.
+        if let Err(error) = &missing
+            && *error != DebugError::Missing
+        {
+            return Err(located(span, error.clone()));
+        }
         let variables = missing.as_ref().map(Vec::as_slice).unwrap_or_default();
         match variables {
             [] => {}
             [variable] => {
+                if variable.split && variable.address.is_none() && !self.types_only {
+                    return self.split_variable(variable).at(span);
+                }
                 let address = variable.address.or(self.types_only.then_some(0));
                 let address =
                     address.ok_or_else(|| Problem::OptimizedOut { name: variable.name.clone() }).at(span)?;
@@ -135,6 +146,22 @@ impl Reader<'_> {
             }),
             several => Err(ambiguous(name, several.iter().map(crate::Symbol::demangled), span)),
         }
+    }
+
+    /// A variable whose location is a computation.
+    fn split_variable(&mut self, variable: &Variable) -> Result<Value, Problem> {
+        let space = self.space;
+        let debug = space.module(variable.module)?.debug()?;
+        let mut read = |address: u64, size: u8| -> Result<u64, Problem> {
+            let bytes = self.read(address, u64::from(size.min(8)))?;
+            Ok(bytes.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)))
+        };
+        let pieces = debug.pieces(variable.entry, &mut read)?;
+        if pieces.is_empty() {
+            return Err(Problem::OptimizedOut { name: variable.name.clone() });
+        }
+        let whole = Value { type_ref: variable.type_ref.clone(), place: Place::Pieces(pieces.into(), 0) };
+        self.part(&whole, &whole.type_ref, 0)
     }
 
     fn register(&mut self, name: &str, span: Span) -> Result<Value, Located> {
@@ -236,6 +263,7 @@ impl Reader<'_> {
         let reinterpreted = |value: &Value| match value.place {
             Place::Memory(address) => Ok(Value { type_ref: target.clone(), place: Place::Memory(address) }),
             Place::Bytes(_) => Err(Problem::NoAddress),
+            Place::Pieces(..) => Err(Problem::Split),
         };
         if let TypeRef::Unknown { .. } = value.type_ref {
             return reinterpreted(value).at(span);
@@ -280,6 +308,7 @@ impl Reader<'_> {
             (Kind::Array { .. }, Kind::Pointer { .. } | Kind::Int { .. }) => match peeled.place {
                 Place::Memory(address) => Ok(Value::integer(i128::from(address), target.clone(), to.size)),
                 Place::Bytes(_) => Err(located(span, Problem::NoAddress)),
+                Place::Pieces(..) => Err(located(span, Problem::Split)),
             },
             (
                 Kind::Struct { .. } | Kind::Array { .. } | Kind::Opaque,

@@ -72,6 +72,13 @@ pub enum Datum {
         /// How many the guest has.
         length: u64,
     },
+    /// Keys and values; `length` in the guest, of which some may be missing here.
+    Map {
+        /// The first ones.
+        entries: Vec<(Datum, Datum)>,
+        /// How many the guest has.
+        length: u64,
+    },
     /// Bytes without a type.
     Bytes(Vec<u8>),
     /// Could not be read, or is not a valid value of its type; says why.
@@ -151,6 +158,19 @@ impl Datum {
                 out.push_str(&" ".repeat(indent));
                 out.push(']');
             }
+            Self::Map { entries, length } => {
+                out.push_str("{\n");
+                for (key, value) in entries {
+                    let _ = write!(out, "{pad}{}: ", key.compact());
+                    value.pretty(indent + 2, out);
+                    out.push_str(",\n");
+                }
+                let missing = length.saturating_sub(entries.len() as u64);
+                if missing > 0 {
+                    let _ = writeln!(out, "{pad}… {missing} more");
+                }
+                let _ = write!(out, "{}}}", " ".repeat(indent));
+            }
             Self::Pointer { target: Some(target), .. } => {
                 out.push('&');
                 target.pretty(indent, out);
@@ -214,6 +234,17 @@ impl Datum {
                     .collect();
                 format!("[{}]", parts.join(", "))
             }
+            Self::Map { entries, length } => {
+                let mut parts: Vec<String> = entries
+                    .iter()
+                    .map(|(key, value)| format!("{}: {}", key.compact(), value.compact()))
+                    .collect();
+                let missing = length.saturating_sub(entries.len() as u64);
+                if missing > 0 {
+                    parts.push(format!("… {missing} more"));
+                }
+                format!("{{{}}}", parts.join(", "))
+            }
             Self::Bytes(bytes) => {
                 let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                 format!("<{}>", hex.join(" "))
@@ -224,8 +255,8 @@ impl Datum {
     }
 
     /// The value as JSON. Structs become objects, tuples and complete lists arrays, variants
-    /// `{"Name": …}` or `"Name"`, pointers objects with `address`, `symbol` and `target`; an
-    /// incomplete list or text is an object with its `length`; integers beyond 64 bits are strings.
+    /// `{"Name": …}` or `"Name"`, pointers objects with `address`, `symbol` and `target`; maps lists of `key` and `value`; an
+    /// incomplete list, map or text is an object with its `length`; integers beyond 64 bits are strings.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let fields_json = |fields: &[(String, Self)]| {
@@ -276,6 +307,17 @@ impl Datum {
                     list
                 } else {
                     json!({ "elements": list, "length": length })
+                }
+            }
+            Self::Map { entries, length } => {
+                let list: serde_json::Value = entries
+                    .iter()
+                    .map(|(key, value)| json!({ "key": key.to_json(), "value": value.to_json() }))
+                    .collect();
+                if entries.len() as u64 == *length {
+                    list
+                } else {
+                    json!({ "entries": list, "length": length })
                 }
             }
             Self::Bytes(bytes) => json!({ "bytes": bytes }),

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod datum;
+pub(crate) mod map;
 pub(crate) mod render;
 pub(crate) mod sequence;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use uio_protocol::inspect::Registers;
 
+use crate::dwarf::pieces::{Piece, PieceAt};
 use crate::expr::error::Problem;
 use crate::memory::ReadMemory;
 use crate::space::Space;
@@ -21,6 +23,8 @@ pub(crate) enum Place {
     Memory(u64),
     /// Here: the result of a computation.
     Bytes(Vec<u8>),
+    /// From this byte on of a variable that the optimizer took apart.
+    Pieces(Arc<[Piece]>, u64),
 }
 
 /// A typed value.
@@ -68,7 +72,37 @@ impl Reader<'_> {
                 bytes.resize(usize::try_from(size.min(READ_BYTES_MAX)).unwrap_or(0), 0);
                 Ok(bytes)
             }
+            Place::Pieces(pieces, start) => self.assemble(pieces, *start, size),
         }
+    }
+
+    /// `size` bytes of a variable in pieces. What no piece covers is padding, and zero.
+    fn assemble(&mut self, pieces: &[Piece], start: u64, size: u64) -> Result<Vec<u8>, Problem> {
+        if size > READ_BYTES_MAX {
+            return Err(Problem::TooLarge { bytes: size });
+        }
+        let end = start.saturating_add(size);
+        let mut whole = vec![0; usize::try_from(size).unwrap_or(0)];
+        for piece in pieces {
+            let (from, to) = (piece.start.max(start), piece.start.saturating_add(piece.size).min(end));
+            if from >= to {
+                continue;
+            }
+            let skipped = from - piece.start;
+            let bytes = match &piece.at {
+                PieceAt::Memory(address) => self.read(address.wrapping_add(skipped), to - from)?,
+                PieceAt::Bytes(bytes) => {
+                    bytes.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)).copied().collect()
+                }
+                PieceAt::Nowhere => return Err(Problem::PartRemoved),
+            };
+            let at = usize::try_from(from - start).unwrap_or(usize::MAX);
+            let wanted = usize::try_from(to - from).unwrap_or(0);
+            for (slot, byte) in whole.iter_mut().skip(at).take(wanted).zip(bytes) {
+                *slot = byte;
+            }
+        }
+        Ok(whole)
     }
 
     /// The part of `value` that has type `type_ref` and starts `offset` bytes into it.
@@ -81,6 +115,21 @@ impl Reader<'_> {
                     bytes.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)).copied().collect();
                 part.resize(usize::try_from(size).unwrap_or(0), 0);
                 Place::Bytes(part)
+            }
+            Place::Pieces(pieces, start) => {
+                let (start, size) = (start.wrapping_add(offset), self.resolve(type_ref)?.size);
+                // What one piece in memory holds has an address like anything else.
+                let inside = pieces.iter().find_map(|piece| match piece.at {
+                    PieceAt::Memory(address)
+                        if size > 0
+                            && piece.start <= start
+                            && start.saturating_add(size) <= piece.start.saturating_add(piece.size) =>
+                    {
+                        Some(address.wrapping_add(start - piece.start))
+                    }
+                    _ => None,
+                });
+                inside.map_or_else(|| Place::Pieces(Arc::clone(pieces), start), Place::Memory)
             }
         };
         Ok(Value { type_ref: type_ref.clone(), place })

@@ -70,6 +70,9 @@ impl<'r, 'a> Renderer<'r, 'a> {
                 {
                     return Ok(self.at_depth(&inner, depth + 1, references + 1));
                 }
+                if let Some(map) = self.map(value, depth, references)? {
+                    return Ok(map);
+                }
                 if let Some(sequence) = self.reader.struct_sequence(value)? {
                     return self.sequence(&sequence, depth, references);
                 }
@@ -156,7 +159,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
             }
             Kind::Code => match value.place {
                 Place::Memory(address) => self.address(address),
-                Place::Bytes(_) => Datum::Unit,
+                Place::Bytes(_) | Place::Pieces(..) => Datum::Unit,
             },
             _ => Datum::Unit,
         })
@@ -256,6 +259,22 @@ impl<'r, 'a> Renderer<'r, 'a> {
             elements.push(self.at_depth(&element, depth + 1, references));
         }
         Ok(Datum::List { elements, length })
+    }
+
+    fn map(&mut self, value: &Value, depth: usize, references: usize) -> Result<Option<Datum>, Problem> {
+        let Some(found) = self.reader.entries(value, self.limits.elements)? else { return Ok(None) };
+        let set = found.entries.iter().all(|(_, value)| value.is_none());
+        let mut entries = Vec::new();
+        for (key, value) in &found.entries {
+            let key = self.at_depth(key, depth + 1, references);
+            entries.push((key, value.as_ref().map(|value| self.at_depth(value, depth + 1, references))));
+        }
+        if set && !entries.is_empty() {
+            let elements = entries.into_iter().map(|(key, _)| key).collect();
+            return Ok(Some(Datum::List { elements, length: found.length }));
+        }
+        let entries = entries.into_iter().map(|(key, value)| (key, value.unwrap_or(Datum::Unit))).collect();
+        Ok(Some(Datum::Map { entries, length: found.length }))
     }
 
     /// The type that a trait object's table is for, by the functions in it: drop glue, size and

@@ -1,112 +1,131 @@
 //! Sources to objects: what lets `run hello.c` be the first thing a person types.
+//!
+//! Inside the workspace `extensions/build.sh` compiles, so that what it says about flags holds here
+//! too. Elsewhere C is compiled with the same flags; Rust needs the workspace's crate.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::CommandError;
 use crate::host::packages::{CLANG, command_line, is_installed};
 use crate::machine::image::workspace;
 
-/// For C, what the guest's window needs: addresses in the top 2 GiB, no red zone (the guest's traps use
-/// the stack of other rings), nothing of a hosted C library. `-g` is for reports; it is not loaded.
-const C_FLAGS: [&str; 11] = [
-    "-std=gnu11",
+/// As `extensions/build.sh` has them.
+const C_FLAGS: [&str; 10] = [
+    "-std=c11",
     "-O2",
     "-g",
-    "-Wall",
     "-ffreestanding",
-    "-fno-pic",
-    "-mcmodel=kernel",
-    "-mno-red-zone",
     "-fno-stack-protector",
-    "-fcf-protection=none",
+    "-fno-pic",
+    "-fno-pie",
+    "-mcmodel=kernel",
     "-fasynchronous-unwind-tables",
-];
-
-/// As [`C_FLAGS`] for rustc.
-const RUST_FLAGS: [&str; 12] = [
-    "--edition=2024",
-    "--crate-type=lib",
-    "--emit=obj",
-    "-Copt-level=2",
-    "-Cdebuginfo=2",
-    "-Cpanic=abort",
-    "-Ccodegen-units=1",
-    "-Crelocation-model=static",
-    "-Ccode-model=kernel",
-    "-Cno-redzone=yes",
-    "-Cforce-unwind-tables=yes",
-    "-Coverflow-checks=off",
+    "-Wall",
 ];
 
 /// The object of a host file: the file itself, or what its source compiles to. Also the extension's name.
 pub(super) fn object(path: &Path) -> Result<(Vec<u8>, String), CommandError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| CommandError::HostFile { path: path.to_path_buf(), source })
-    };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    // A missing source is better reported by us than by a compiler.
+    let contents = read(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("c") => {
-            // A missing source is better reported by us than by the compiler.
-            read(path)?;
-            let object = Temporary::new();
-            c(path, &object.0)?;
-            Ok((read(&object.0)?, name))
+        Some(language @ ("c" | "rs")) => {
+            let folder = Temporary::new()?;
+            let object = folder.0.join(format!("{name}.o"));
+            compile(path, language, &folder.0, &object)?;
+            Ok((read(&object)?, name))
         }
-        Some("rs") => {
-            read(path)?;
-            let object = Temporary::new();
-            rust(path, &object.0)?;
-            Ok((read(&object.0)?, name))
-        }
-        _ => Ok((read(path)?, name)),
+        _ => Ok((contents, name)),
     }
 }
 
-/// A file that goes away with its owner.
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(path).map_err(|source| CommandError::HostFile { path: path.to_path_buf(), source })
+}
+
+/// A folder that goes away with its owner.
 struct Temporary(PathBuf);
 
 impl Temporary {
-    fn new() -> Self {
+    fn new() -> Result<Self, CommandError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(std::env::temp_dir().join(format!("uio-{}-{number}.o", std::process::id())))
+        let path = std::env::temp_dir().join(format!("uio-build-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(CommandError::HostFile { path, source }),
+        }
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-fn c(source: &Path, object: &Path) -> Result<(), CommandError> {
-    let Some(compiler) = ["clang", "gcc", "cc"].into_iter().find(|program| is_installed(program)) else {
-        return Err(CommandError::with_hint(
-            "no C compiler (clang or gcc) is installed",
-            format!("install one with: {}", command_line(&[CLANG])),
-        ));
+fn compile(source: &Path, language: &str, folder: &Path, object: &Path) -> Result<(), CommandError> {
+    let c_compiler = ["clang", "gcc"].into_iter().find(|program| is_installed(program));
+    let script = workspace().map(|root| root.join("extensions/build.sh")).filter(|script| script.is_file());
+    let mut line = match (language, script, c_compiler) {
+        ("c", _, None) => {
+            return Err(CommandError::with_hint(
+                "no C compiler (clang or gcc) is installed",
+                format!("install one with: {}", command_line(&[CLANG])),
+            ));
+        }
+        (_, Some(script), _) => {
+            let mut line = Command::new(script);
+            line.arg(folder).arg(source);
+            line
+        }
+        ("c", None, Some(compiler)) => {
+            let mut line = Command::new(compiler);
+            line.args(C_FLAGS).arg("-c").arg(source).arg("-o").arg(object);
+            line
+        }
+        _ => {
+            return Err(CommandError::with_hint(
+                format!("{}: Rust extensions need the crate of the uio workspace", source.display()),
+                "start the shell inside the folder of the uio sources, or load a compiled object",
+            ));
+        }
     };
-    let mut line = Command::new(compiler);
-    line.args(C_FLAGS).arg("-c").arg(source).arg("-o").arg(object);
-    if let Some(headers) = workspace().map(|root| root.join("extensions/include")) {
-        line.arg("-I").arg(headers);
-    }
-    compile(line, compiler, source)
-}
-
-fn rust(source: &Path, object: &Path) -> Result<(), CommandError> {
-    let mut line = Command::new("rustc");
-    line.args(RUST_FLAGS).arg(source).arg("-o").arg(object);
-    compile(line, "rustc", source)
-}
-
-fn compile(mut line: Command, compiler: &str, source: &Path) -> Result<(), CommandError> {
     // Warnings and errors go to the person, in the compiler's own words.
+    line.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
     match line.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(CommandError::message(format!("{} does not compile with {compiler}", source.display()))),
-        Err(error) => Err(CommandError::message(format!("cannot run {compiler}: {error}"))),
+        Ok(_) => Err(CommandError::message(format!("{} does not compile", source.display()))),
+        Err(error) => Err(CommandError::message(format!("cannot run the compiler: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_c_source_becomes_an_object_of_its_name() {
+        if !is_installed("clang") && !is_installed("gcc") {
+            eprintln!("skipped: no C compiler is installed");
+            return;
+        }
+        let folder = Temporary::new().unwrap();
+        let source = folder.0.join("seven.c");
+        std::fs::write(&source, "int main(void) { return 7; }\n").unwrap();
+        let (bytes, name) = object(&source).unwrap();
+        assert_eq!(name, "seven");
+        let parsed = uio_objects::parse(&bytes, &name).unwrap();
+        assert!(parsed.image.symbols.iter().any(|symbol| symbol.name == "main" && symbol.function));
+        std::fs::write(&source, "int main(void) { return seven; }\n").unwrap();
+        assert!(object(&source).unwrap_err().to_string().ends_with("seven.c does not compile"));
+    }
+
+    #[test]
+    fn a_missing_source_is_named() {
+        let error = object(Path::new("/nonexistent/hello.c")).unwrap_err();
+        assert!(matches!(error, CommandError::HostFile { .. }));
     }
 }

@@ -78,8 +78,9 @@ impl Command for Info {
             ("extensions", format!("{} loaded", info.extensions)),
             ("shells", format!("{shells} attached")),
         ];
-        if !info.command_line.is_empty() {
-            rows.push(("started with", info.command_line));
+        let command_line = info.command_line.trim();
+        if !command_line.is_empty() {
+            rows.push(("options", command_line.to_owned()));
         }
         if info.bad_frames > 0 {
             rows.push(("link", format!("{} damaged frames discarded", info.bad_frames)));

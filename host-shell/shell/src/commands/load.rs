@@ -42,7 +42,7 @@ impl Command for Load {
     }
 
     fn example(&self) -> &'static str {
-        "> load extensions/hello.c\n1  hello  mpk, key 3, 28 KiB at 0xffffffffc0000000"
+        "> load extensions/native/hello/hello.c\n1  hello  mpk, key 3, 28 KiB at 0xffffffffc0000000"
     }
 
     fn arity(&self) -> (usize, usize) {

@@ -33,7 +33,7 @@ impl Command for Run {
     }
 
     fn example(&self) -> &'static str {
-        "> run extensions/hello.c world\nHello, world!"
+        "> run extensions/native/hello/hello.c\nhello from thread 5, 12410 ms after boot"
     }
 
     fn arity(&self) -> (usize, usize) {
@@ -108,6 +108,10 @@ fn ready(
         let unloaded = shell.client.unload(loaded.id);
         show_output(shell, out)?;
         unloaded?;
+        if !out.is_json() {
+            let note = format!("(extension {} of that name was another; unloaded)", loaded.id.0);
+            out.line(out.style().dim(&note))?;
+        }
     }
     load(shell, &object, &name, isolation, out)
 }

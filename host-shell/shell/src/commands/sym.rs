@@ -53,7 +53,7 @@ impl Command for Sym {
         if let Some(address) = number(pattern) {
             let name = space.describe(address);
             let location = space.module_at(address).and_then(|module| module.source_location(address));
-            let place = location.map(|location| location.to_string());
+            let place = location.map(|location| crate::render::frames::place(&location));
             if out.is_json() {
                 return out.object(
                     &json!({ "address": format!("{address:#x}"), "symbol": name, "location": place }),

@@ -40,6 +40,8 @@ impl Command for Threads {
     }
 
     fn run(&self, shell: &mut Shell, _: &Arguments, out: &mut Output<'_>) -> Result<(), CommandError> {
+        // Wake times count from boot; "in how long" needs the guest's clock, read before they are.
+        let now = shell.client.info()?.uptime_ns;
         let threads = shell.client.threads()?;
         if out.is_json() {
             for thread in &threads {
@@ -47,8 +49,6 @@ impl Command for Threads {
             }
             return Ok(());
         }
-        // Wake times count from boot; "in how long" needs the guest's clock.
-        let now = shell.client.info()?.uptime_ns;
         let mut table = Table::new(&[
             ("TID", Align::Right),
             ("NAME", Align::Left),

@@ -2,7 +2,7 @@
 //! explanation, backtrace, registers, what to do.
 
 use serde_json::{Value, json};
-use uio_debuginfo::{NamedFrame, SourceLocation, Space, StackEnd};
+use uio_debuginfo::{NamedFrame, SourceLocation, Space, Stack, StackEnd};
 use uio_protocol::fault::{Attempt, Cause, Denial, Exception, FaultReport};
 use uio_protocol::inspect::Registers;
 
@@ -26,13 +26,7 @@ impl<'report> Fault<'report> {
     pub fn new(report: &'report FaultReport, extension: Option<String>, space: Option<&Space>) -> Self {
         let (frames, end) = match space {
             Some(space) => {
-                let mut stack = space.unwind(&report.registers, &report.stack);
-                // Inside a gate the registers are those of the call: `rip` is where it returns to.
-                if report.gate.is_some()
-                    && let Some(first) = stack.frames.first_mut()
-                {
-                    first.is_return_address = true;
-                }
+                let stack = stack(report, space);
                 let mut frames = space.symbolize(&stack);
                 let whole = frames.len();
                 frames.truncate(whole.min(entry(&frames)));
@@ -55,13 +49,21 @@ impl<'report> Fault<'report> {
         format!("{who} {}", cause(&self.report.cause))
     }
 
-    /// The frame to blame: the innermost in an extension with a source line, else the innermost.
-    fn blamed(&self) -> Option<&NamedFrame> {
-        let has_line = |frame: &&NamedFrame| location(frame).is_some();
-        self.frames
-            .iter()
-            .find(|frame| frame.extension.is_some() && has_line(frame))
-            .or_else(|| self.frames.first())
+    /// What to point at: the innermost frame in an extension with a line of the person's own code; else
+    /// with any line; else the innermost frame. With the place, where there is one.
+    fn blamed(&self) -> Option<(&NamedFrame, Option<&SourceLocation>)> {
+        let places = || {
+            self.frames.iter().flat_map(|frame| {
+                let functions = frame.functions.iter();
+                functions.filter_map(move |function| Some((frame, function.location.as_ref()?)))
+            })
+        };
+        let known = || places().filter(|(frame, place)| frame.extension.is_some() && place.line > 0);
+        known()
+            .find(|(_, place)| !is_library(&place.file))
+            .or_else(|| known().next())
+            .map(|(frame, place)| (frame, Some(place)))
+            .or_else(|| self.frames.first().map(|frame| (frame, None)))
     }
 
     /// The whole report.
@@ -70,12 +72,12 @@ impl<'report> Fault<'report> {
         let mut lines = vec![format!("{} {}", style.error("fault:"), style.bold(&self.headline()))];
         let rip = self.report.registers.rip;
         match self.blamed() {
-            Some(frame) => {
+            Some((frame, location)) => {
                 let symbol = frame.symbol.clone().unwrap_or_else(|| format!("{rip:#x}"));
-                let place = location(frame).map(|place| format!("{}:{}", frames::place(place), place.column));
-                let place = place.map(|place| format!("{place}, ")).unwrap_or_default();
+                let place = location.map(|place| format!("{}:{}, ", frames::place(place), place.column));
+                let place = place.unwrap_or_default();
                 lines.push(format!("  {} {place}in {symbol}", style.hint("-->")));
-                lines.extend(location(frame).and_then(|place| source(place, style)).unwrap_or_default());
+                lines.extend(location.and_then(|place| source(place, style)).unwrap_or_default());
             }
             None => lines.push(format!("  {} {rip:#x}", style.hint("-->"))),
         }
@@ -120,7 +122,7 @@ impl<'report> Fault<'report> {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let report = self.report;
-        let blamed = self.blamed().and_then(location);
+        let blamed = self.blamed().and_then(|(_, location)| location);
         json!({
             "fault": self.headline(),
             "cause": cause_name(&report.cause),
@@ -148,6 +150,21 @@ impl<'report> Fault<'report> {
     }
 }
 
+/// The call frames of a report. Inside a gate, the registers are those at its entry: `rip` is where it
+/// returns to, and that address is still on the stack. The caller's rules do not fit there (after a
+/// call that never returns, `rip` is in the next function already), so the gate counts as code without rules,
+/// which the unwinder leaves by the top of the stack.
+fn stack(report: &FaultReport, space: &Space) -> Stack {
+    let top = report.stack.first_chunk().map(|word| u64::from_le_bytes(*word));
+    if report.gate.is_none() || top != Some(report.registers.rip) {
+        return space.unwind(&report.registers, &report.stack);
+    }
+    let in_gate = Registers { rip: 0, ..report.registers };
+    let mut stack = space.unwind(&in_gate, &report.stack);
+    stack.frames = stack.frames.split_off(1.min(stack.frames.len()));
+    stack
+}
+
 /// How many frames lie before the gate through which the guest entered loaded code.
 fn entry(frames: &[NamedFrame]) -> usize {
     let is_gate = |frame: &NamedFrame| {
@@ -157,8 +174,9 @@ fn entry(frames: &[NamedFrame]) -> usize {
     frames.iter().position(is_gate).unwrap_or(frames.len())
 }
 
-fn location(frame: &NamedFrame) -> Option<&SourceLocation> {
-    frame.functions.first()?.location.as_ref().filter(|place| place.line > 0)
+/// Whether a source file belongs to Rust's libraries, a crate, or the guest's API rather than to an extension.
+fn is_library(file: &str) -> bool {
+    file.starts_with("/rustc/") || file.contains("/registry/src/") || file.contains("/uio-extension/src/")
 }
 
 /// The source line with a mark, if the file is at hand.
