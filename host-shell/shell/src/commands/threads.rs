@@ -77,7 +77,11 @@ fn state(state: &ThreadState, now_ns: u64) -> String {
     match state {
         // A wake time at the end of time is a sleep without one.
         ThreadState::Sleeping { until_ns } if *until_ns < u64::MAX => {
-            format!("sleeping {}", time(until_ns.saturating_sub(now_ns)))
+            match until_ns.checked_sub(now_ns) {
+                Some(left_ns @ 1..) => format!("sleeping {}", time(left_ns)),
+                // Its time has come; whoever answers this request has the processor.
+                _ => "sleeping, due".to_owned(),
+            }
         }
         state => state_name(state),
     }
