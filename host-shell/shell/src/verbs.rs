@@ -207,10 +207,11 @@ pub(crate) fn ps(json: bool) -> Verdict {
             if state.ports.is_empty() { "-".into() } else { state.ports.join(", ") },
         ]);
     }
-    if !json {
-        if table.is_empty() {
+    if table.is_empty() {
+        if !json {
             eprintln!("nothing is running; `uio-shell run count --detach` starts a guest");
         }
+    } else {
         let style = Style::of(&std::io::stdout());
         out.write_all(table.render(style).as_bytes())?;
     }

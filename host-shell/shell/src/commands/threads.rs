@@ -29,10 +29,11 @@ impl Command for Threads {
 
     fn example(&self) -> &'static str {
         "> threads\n\
-         TID  NAME     STATE                 PRIO  CPU TIME  STACK   MARGIN\n  \
-         1  idle     ready                    0    11.8 s   16 KiB  14.2 KiB\n  \
-         2  app      sleeping 0.6 ms          2   520.1 ms  64 KiB  61.9 KiB\n  \
-         3  overlay  running                  3     2.4 ms  64 KiB  58.0 KiB"
+         TID  NAME     STATE              PRIO  CPU TIME    STACK    MARGIN\n  \
+         1  idle     ready                 0   57.2 ms    8 KiB   7.9 KiB\n  \
+         2  net      waiting: network      4    6.7 ms   64 KiB  28.6 KiB\n  \
+         3  overlay  running               2    8.9 ms  128 KiB  94.6 KiB\n  \
+         4  app      sleeping 550.4 µs     3    3.0 ms   64 KiB  63.8 KiB"
     }
 
     fn arity(&self) -> (usize, usize) {

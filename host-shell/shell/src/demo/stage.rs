@@ -13,6 +13,9 @@ use crate::commands::{Output, Shell};
 use crate::render::style::Style;
 use crate::repl::{Prompt, line, submit};
 
+/// Between two commands of a step; whoever types takes longer.
+const PAUSE: Duration = Duration::from_millis(30);
+
 /// How the tour went.
 pub(super) struct TourOutcome {
     /// Steps that were begun.
@@ -21,7 +24,7 @@ pub(super) struct TourOutcome {
     pub(super) worked: usize,
     /// The others, with the reason.
     pub(super) failed: Vec<(&'static str, String)>,
-    /// Whether Ctrl-C, or the loss of the guest, ended it.
+    /// Whether Ctrl-C ended it.
     pub(super) ended_early: bool,
     /// Wall-clock time.
     pub(super) took: Duration,
@@ -95,17 +98,19 @@ impl Stage {
             for step in chapter.steps {
                 outcome.steps += 1;
                 println!("\n{}", self.style.hint(&format!("# {}", step.title)));
-                match self.perform(step) {
+                let result = self.perform(step);
+                outcome.ended_early = self.stop.load(Ordering::SeqCst);
+                match result {
+                    _ if outcome.ended_early => {}
                     Ok(note) => {
                         outcome.worked += 1;
-                        println!("{}", self.style.dim(&format!("  -- {note}")));
+                        println!("{}", self.style.good(&format!("  -- {note}")));
                     }
                     Err(reason) => {
                         println!("{} {reason}", self.style.error("  -- this did not work:"));
                         outcome.failed.push((step.title, reason));
                     }
                 }
-                outcome.ended_early = self.stop.load(Ordering::SeqCst);
                 if outcome.ended_early || !self.shell.client.is_connected() {
                     outcome.took = start.elapsed();
                     return outcome;
@@ -122,7 +127,10 @@ impl Stage {
         }
         let count_before = count(&mut self.shell)?;
         let mut shown = Vec::new();
-        for text in step.lines {
+        for (index, text) in step.lines.iter().enumerate() {
+            if index > 0 {
+                std::thread::sleep(PAUSE);
+            }
             let text = text
                 .replace("{extensions}", &self.extensions)
                 .replace("{folder}", &self.folder.display().to_string());

@@ -87,7 +87,10 @@ pub(super) static CHAPTERS: &[Chapter] = &[
                 checks::says(scene, &["set_count:", "main.rs:", "xchg", "ret"])?;
                 Ok("disassembled from the guest's memory".into())
             }),
-            step("output into programs of the host", &["threads | grep sleeping | wc -l"], checks::all_good),
+            step("output into programs of the host", &["threads | grep -c app"], |scene| {
+                checks::all_good(scene)?;
+                Ok("`| PROGRAM` and `> FILE` are the host's".into())
+            }),
         ],
     },
     Chapter {
@@ -293,6 +296,57 @@ pub(super) static CHAPTERS: &[Chapter] = &[
                     }
                 },
             ),
+            step("what else there is", &["help"], |scene| {
+                checks::says(scene, &["Look", "Extensions", "help COMMAND"])?;
+                Ok("`help run` explains one command, with an example".into())
+            }),
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::commands::{Command, all, find};
+    use crate::repl::line::parse;
+
+    fn steps() -> impl Iterator<Item = &'static Step> {
+        CHAPTERS.iter().flat_map(|chapter| chapter.steps)
+    }
+
+    #[test]
+    fn shows_every_command_that_needs_no_editor_and_no_second_shell() {
+        let shown: BTreeSet<String> = steps()
+            .flat_map(|step| step.lines)
+            .map(|line| {
+                let words = parse(line).unwrap().words;
+                find(&words[0]).unwrap_or_else(|error| panic!("{line}: {error}")).name().to_owned()
+            })
+            .collect();
+        let rest: Vec<&str> = all().map(Command::name).filter(|name| !shown.contains(*name)).collect();
+        assert_eq!(rest, ["edit", "kill"]);
+    }
+
+    #[test]
+    fn titles_tell_the_steps_apart() {
+        let titles: BTreeSet<&str> = steps().map(|step| step.title).collect();
+        assert_eq!(titles.len(), steps().count());
+        assert!(titles.iter().all(|title| title.len() <= 100 && !title.ends_with('.')));
+    }
+
+    #[test]
+    fn what_is_loaded_is_unloaded() {
+        let lines: Vec<&str> = steps().flat_map(|step| step.lines).copied().collect();
+        let loaded: BTreeSet<&str> = lines
+            .iter()
+            .filter(|line| line.contains("{extensions}") && !line.contains("wild_wrpkru"))
+            .filter_map(|line| {
+                line.split(['/', ' ']).find_map(|part| part.split_once('.').map(|(stem, _)| stem))
+            })
+            .collect();
+        let unloaded: BTreeSet<&str> = lines.iter().filter_map(|line| line.strip_prefix("unload ")).collect();
+        assert_eq!(loaded, unloaded);
+    }
+}
