@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use uio_extension_tests::{C_COMPILERS, build, c_samples, extensions, output, rust_samples};
+use uio_isolation::scan::{Policy, scan};
 use uio_linker::{Bases, Linked, Pages, Resolver, StubBytes, Target, link, plan};
 use uio_objects::ParsedObject;
 use uio_protocol::GuestAddress;
@@ -70,16 +71,9 @@ fn linked(sample: &str, object: &ParsedObject, others: &'static [&'static str]) 
     link(&plan, bases).unwrap_or_else(|error| panic!("{sample}: {error:?}"))
 }
 
-/// Whether text holds `wrpkru`, `xrstor`, `xrstors` or `wrmsr` at any alignment.
+/// Whether the loader refuses such text in ring 0.
 fn is_refused(text: &[u8]) -> bool {
-    text.windows(3).any(|bytes| match *bytes {
-        [0x0f, 0x01, 0xef] | [0x0f, 0x30, _] => true,
-        [0x0f, opcode, operand] => {
-            let memory = operand >> 6 != 3;
-            memory && matches!((opcode, operand >> 3 & 7), (0xae, 5) | (0xc7, 3))
-        }
-        _ => false,
-    })
+    scan(text, Policy::Ring0).next().is_some()
 }
 
 fn check(path: &Path) {

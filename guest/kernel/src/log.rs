@@ -11,7 +11,7 @@ use ringbuf::traits::{Consumer, Observer, Producer};
 use uio_protocol::inspect::{LogLevel, LogLine};
 
 use crate::arch::serial::Serial;
-use crate::sync::InterruptLock;
+use crate::sync::{InterruptLock, InterruptsOff};
 use crate::time;
 
 /// Bytes of the ring: some 500 lines.
@@ -29,6 +29,13 @@ struct Ring {
 }
 
 static RING: InterruptLock<Option<Ring>> = InterruptLock::new(None);
+
+/// Makes the ring. It is as large as half a stack, so it is not made by whoever logs first. Called once, at boot.
+#[inline(never)]
+pub(crate) fn init() {
+    RING.with(|ring| *ring = Some(Ring { bytes: LocalRb::default(), first: 0, next: 0 }));
+}
+
 /// Least severe level that goes to the serial port.
 static SERIAL_LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -62,7 +69,9 @@ pub fn write(level: LogLevel, message: fmt::Arguments<'_>) {
     let text = &line.bytes[..line.used];
     let time_ns = time::now_ns();
     RING.with(|ring| {
-        let ring = ring.get_or_insert_with(|| Ring { bytes: LocalRb::default(), first: 0, next: 0 });
+        let Some(ring) = ring else {
+            return;
+        };
         while ring.bytes.vacant_len() < HEADER_BYTES + text.len() {
             ring.drop_oldest();
         }
@@ -78,6 +87,8 @@ pub fn write(level: LogLevel, message: fmt::Arguments<'_>) {
             LogLevel::Warn => "warning: ",
             LogLevel::Info | LogLevel::Debug => "",
         };
+        // Whole lines: a driver's thread may log while another one is being sent.
+        let _off = InterruptsOff::new();
         let (seconds, micros) = (time_ns / 1_000_000_000, time_ns / 1000 % 1_000_000);
         let _ = writeln!(Serial, "[{seconds:5}.{micros:06}] {name}{text}");
     }

@@ -38,6 +38,7 @@ pub fn initrd() -> Option<&'static [u8]> {
 /// First Rust function, called by the boot code with the loader's start information.
 pub(crate) extern "C" fn kernel_main(start_info: u64) -> ! {
     time::clock::mark_boot();
+    crate::log::init();
     // SAFETY: the boot code passes on `ebx` and has mapped the first 4 GiB.
     let info = unsafe { BootInfo::read(start_info) };
     let keys = match info.option("uio.keys") {

@@ -8,11 +8,14 @@ use crate::memory::ReadMemory;
 use crate::print::{Printed, encode};
 use crate::space::Space;
 use crate::symbols::{Symbol, SymbolKind};
-use crate::types::{Kind, TypeRef};
+use crate::types::{Field, Kind, TypeRef};
 use crate::value::datum::Datum;
 use crate::value::render::{PrintLimits, Renderer};
 use crate::value::{Place, Reader, Value, is_scalar};
 use uio_protocol::limits::CALL_ARGUMENTS_MAX;
+
+/// Structs of one field within one another.
+const WRAPPER_DEPTH_MAX: usize = 16;
 
 /// A checked call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +122,10 @@ impl Space {
         if arguments.len() > CALL_ARGUMENTS_MAX {
             return Err(refused(format!("at most {CALL_ARGUMENTS_MAX} arguments fit into registers")));
         }
+        if self.has_private_convention(signature.address) {
+            let reason = "the optimizer changed how it takes its arguments; export it (`#[no_mangle]`)";
+            return Err(refused(reason.to_owned()));
+        }
         self.check_result(signature).map_err(refused)?;
         let mut reader = Reader { space: self, memory, registers: None, types_only: false };
         let mut registers = Vec::with_capacity(arguments.len());
@@ -155,20 +162,44 @@ impl Space {
         Ok(Call { signature: signature.clone(), registers })
     }
 
-    /// The scalar that a transparent wrapper passes as.
+    /// The scalar as which a wrapper of one field is passed.
     fn scalar_inside(&self, reader: &mut Reader<'_>, type_ref: &TypeRef) -> Result<TypeRef, Problem> {
         let holder = Value { type_ref: type_ref.clone(), place: Place::Bytes(vec![0; 16]) };
-        Ok(reader.peel(&holder)?.type_ref)
+        let mut current = reader.peel(&holder)?;
+        for _ in 0..WRAPPER_DEPTH_MAX {
+            let resolved = self.resolve(&current.type_ref)?;
+            let Kind::Struct { fields, variants: None, union: false, .. } = &resolved.kind else { break };
+            let filled = |field: &&Field| self.resolve(&field.type_ref).is_ok_and(|inner| inner.size > 0);
+            let mut filled = fields.iter().filter(filled);
+            let (Some(only), None) = (filled.next(), filled.next()) else { break };
+            current = reader.field_value(&current, 0, only)?;
+            current = reader.peel(&current)?;
+        }
+        Ok(current.type_ref)
     }
 
+    /// Refuses results that are, or may be, returned through a hidden pointer argument: the function
+    /// would write to wherever the first argument points. C and Rust agree on one register's worth,
+    /// and on 128-bit integers and fat pointers in two.
     fn check_result(&self, signature: &Signature) -> Result<(), String> {
         let resolved = self.resolve(&signature.result).map_err(|error| error.to_string())?;
-        // A larger result is written through a hidden first argument, which would shift the others.
-        let by_pointer = resolved.size > 16;
-        if by_pointer {
-            return Err(format!("it returns {}, which is larger than two registers", resolved.name));
+        let word = |field: &Field| {
+            self.resolve(&field.type_ref).is_ok_and(|inner| {
+                inner.size == 8 && matches!(inner.kind, Kind::Pointer { .. } | Kind::Int { .. })
+            })
+        };
+        let in_registers = match &resolved.kind {
+            _ if resolved.size <= 8 => true,
+            Kind::Int { .. } | Kind::Float => true,
+            Kind::Struct { fields, variants: None, union: false, .. } => {
+                fields.len() == 2 && resolved.size == 16 && fields.iter().all(word)
+            }
+            _ => false,
+        };
+        if in_registers {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("it returns {}, which may need memory of the caller", resolved.name))
     }
 
     /// What a function returned, by its type: `rax` holds integers, characters, booleans, enums
@@ -187,7 +218,9 @@ impl Space {
         if let Ok(peeled) = reader.peel(&value) {
             value = peeled;
         }
-        let resolved = self.resolve(&value.type_ref);
+        // A wrapper is shown as itself if the one thing in it is in `rax`.
+        let inside = self.scalar_inside(&mut reader, &value.type_ref).unwrap_or(TypeRef::Void);
+        let resolved = self.resolve(&inside);
         let shown = |kind: &Kind, size: u64| {
             (is_scalar(kind) && !matches!(kind, Kind::Float) && size <= 8) || matches!(kind, Kind::Void)
         };

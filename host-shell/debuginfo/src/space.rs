@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::dwarf::DebugInfo;
 use crate::dwarf::functions::Signature;
+use crate::dwarf::index::VariableEntry;
 use crate::dwarf::lines::SourceFrame;
 use crate::error::DebugError;
 use crate::image::Image;
@@ -111,6 +113,43 @@ impl Space {
             .unwrap_or_default()
     }
 
+    /// Symbols of all modules that match `pattern`, as [`Image::search`] does.
+    #[must_use]
+    pub fn search(&self, pattern: &str) -> Vec<Symbol<'_>> {
+        self.modules().flat_map(|module| module.search(pattern)).collect()
+    }
+
+    /// Variables of all modules that match `pattern`, sorted by name: `*` and `?` are wildcards; a
+    /// pattern without one matches wherever it occurs. Those without a place in memory are left out.
+    ///
+    /// # Errors
+    /// The image has no debug information, or it is damaged.
+    pub fn search_variables(&self, pattern: &str) -> Result<Vec<Variable>, DebugError> {
+        let wild = pattern.contains(['*', '?']);
+        let matches = |name: &str| {
+            if wild { crate::names::glob_matches(pattern, name) } else { name.contains(pattern) }
+        };
+        let mut found = Vec::new();
+        for module in self.modules() {
+            let debug = match module.debug() {
+                Ok(debug) => debug,
+                Err(_) if module.id() != self.image.id() => continue,
+                Err(error) => return Err(error),
+            };
+            let index = debug.index()?;
+            for id in index.variable_names.filter(matches) {
+                let Some(entry) = index.variables.get(id as usize) else { continue };
+                let variable = Self::variable(module, debug, entry)?;
+                if variable.address.is_some() || variable.split {
+                    found.push(variable);
+                }
+            }
+        }
+        found.sort_by(|a, b| (&a.name, a.address).cmp(&(&b.name, b.address)));
+        found.dedup_by(|a, b| a.name == b.name && a.address == b.address);
+        Ok(found)
+    }
+
     /// Names and source positions for an unwound stack.
     #[must_use]
     pub fn symbolize(&self, stack: &Stack) -> Vec<NamedFrame> {
@@ -185,6 +224,18 @@ impl Space {
         self.resolve(type_ref).map_or_else(|_| "?".to_owned(), |resolved| resolved.name.clone())
     }
 
+    fn variable(module: &Image, debug: &DebugInfo, entry: &VariableEntry) -> Result<Variable, DebugError> {
+        let by_symbol = || Some(module.symbol_by_linkage_name(entry.linkage_name.as_deref()?)?.address);
+        Ok(Variable {
+            name: entry.name.clone(),
+            type_ref: debug.variable_type(entry.offset)?,
+            address: entry.address.or_else(by_symbol),
+            split: entry.split,
+            entry: entry.offset,
+            module: module.id(),
+        })
+    }
+
     /// Variables that `name` can mean, of the first module that has any.
     ///
     /// # Errors
@@ -197,20 +248,7 @@ impl Space {
                 let ids = index.variable_names.lookup(name);
                 let entries = ids.iter().filter_map(|&id| index.variables.get(id as usize));
                 entries
-                    .map(|entry| {
-                        let by_symbol = || {
-                            let symbol = module.symbol_by_linkage_name(entry.linkage_name.as_deref()?)?;
-                            Some(symbol.address)
-                        };
-                        Ok(Variable {
-                            name: entry.name.clone(),
-                            type_ref: debug.variable_type(entry.offset)?,
-                            address: entry.address.or_else(by_symbol),
-                            split: entry.split,
-                            entry: entry.offset,
-                            module: module.id(),
-                        })
-                    })
+                    .map(|entry| Self::variable(module, debug, entry))
                     .collect::<Result<Vec<_>, DebugError>>()
             });
             match found {
@@ -253,6 +291,15 @@ impl Space {
             let (offset, _) = index.types.get(id as usize)?;
             Some(TypeRef::Dwarf { module: module.id(), offset: *offset })
         })
+    }
+
+    /// Whether only its own callers can call the function at `address`.
+    pub(crate) fn has_private_convention(&self, address: u64) -> bool {
+        let check = || {
+            let debug = self.module_with_code(address)?.debug().ok()?;
+            debug.has_private_convention(debug.index().ok()?.function_at(address)?.offset).ok()
+        };
+        check().unwrap_or(false)
     }
 
     /// The signature of the function at `address`.

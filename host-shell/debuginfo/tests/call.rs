@@ -43,6 +43,7 @@ fn encodes_arguments() {
         Ok(vec![255, u64::MAX, 1, 200, origin, 97])
     );
     assert_eq!(prepare("Point::sum", &["&ORIGIN"]), Ok(vec![origin]));
+    assert_eq!(prepare("rewrap", &["5"]), Ok(vec![5]), "a wrapper is passed as what it holds");
     let refused = |name: &str, arguments: &[&str]| prepare(name, arguments).expect_err("is refused");
     assert_eq!(refused("set_count", &[]), "set_count(value: u64) -> u64: 1 arguments expected, 0 given");
     assert_eq!(
@@ -51,6 +52,9 @@ fn encodes_arguments() {
     );
     assert!(refused("greet", &["1"]).contains("`text: &str` is not passed in one general register"));
     assert!(refused("scale", &["1.5"]).contains("`factor: f64` is not passed in one general register"));
+    assert!(refused("exported_four", &["1"]).contains("may need memory of the caller"));
+    // Its only caller passes a constant, so the optimizer dropped the parameter.
+    assert!(refused("four", &["1"]).contains("the optimizer changed how it takes its arguments"));
     assert!(refused("mix", &["256", "0", "true", "Red", "0", "'a'"]).contains("out of range for u8"));
     assert!(refused("mix", &["1", "0", "yes", "Red", "0", "'a'"]).contains("is not a bool"));
 }
@@ -66,6 +70,7 @@ fn formats_results() {
     assert_eq!(result("set_count", 41).datum, Datum::Unsigned(41));
     assert_eq!(result("mix", 0xffff_0000_0000_fffe).datum, Datum::Signed(-2), "only ax counts");
     assert_eq!(result("mix", 0).type_name, "i16");
+    assert_eq!(result("rewrap", 8).datum.to_text(), "Wrapper(8)");
     assert!(matches!(result("scale", 7).datum, Datum::Bad(why) if why.contains("rax = 0x7")));
 }
 

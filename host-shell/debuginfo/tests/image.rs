@@ -49,6 +49,27 @@ fn searches_and_completes() {
 }
 
 #[test]
+fn lists_variables() {
+    fn shared_between_threads<T: Send + Sync>(_: &T) {}
+    let space = support::guest_space();
+    shared_between_threads(&space);
+    let list = |pattern: &str| {
+        let found = space.search_variables(pattern).expect("has debug information");
+        found
+            .iter()
+            .map(|found| format!("{}: {}", found.name, space.type_name(&found.type_ref)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        list("guest::SMALL*"),
+        ["guest::SMALL: core::sync::atomic::AtomicU32", "guest::SMALL_RATIO: f32"]
+    );
+    assert_eq!(list("PRIM"), ["guest::PRIMES: [u32; 300]"]);
+    assert!(list("*nothing*").is_empty());
+    assert_eq!(space.search("set_*").len(), 1);
+}
+
+#[test]
 fn describes_addresses() {
     let image = support::guest();
     let function = image.find_symbols("outer_work")[0];

@@ -2,7 +2,7 @@
 
 mod support;
 
-use uio_debuginfo::{FileMemory, PrintLimits, Space};
+use uio_debuginfo::{FileMemory, MemoryError, PrintLimits, ReadMemory, Space};
 use uio_protocol::inspect::Registers;
 
 fn text(space: &Space, expression: &str) -> String {
@@ -152,6 +152,28 @@ fn puts_together_what_the_optimizer_took_apart() {
 }
 
 #[test]
+fn reads_a_struct_in_one_piece_and_nothing_beside_it() {
+    struct Counting<'a>(FileMemory<'a>, Vec<(u64, usize)>);
+    impl ReadMemory for Counting<'_> {
+        fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), MemoryError> {
+            self.1.push((address, buffer.len()));
+            self.0.read(address, buffer)
+        }
+    }
+    let space = support::guest_space();
+    let image = space.image().clone();
+    for (expression, size) in [("ORIGIN", 8), ("GUARDED", 12), ("PRIMES", 256), ("MESSAGES", 96), ("BYTE", 1)]
+    {
+        let mut memory = Counting(FileMemory(&image), Vec::new());
+        let printed = space.print(expression, &mut memory, None, PrintLimits::default()).expect("is right");
+        let address = printed.address.expect("is a variable");
+        assert_eq!(memory.1[0], (address, size), "{expression}");
+        let texts = usize::from(expression == "MESSAGES");
+        assert_eq!(memory.1.len(), 1 + texts, "{expression}: {:?}", memory.1);
+    }
+}
+
+#[test]
 fn elides_long_arrays() {
     let primes = text(&support::guest_space(), "PRIMES");
     assert!(primes.starts_with("[u32; 300] = [\n  0, 3, 6, 9,"), "{primes}");
@@ -253,7 +275,7 @@ fn writes_json() {
     let address = image.find_symbols("BYTE")[0].address;
     assert_eq!(
         whole.expect("is right").to_json().to_string(),
-        format!(r#"{{"address":"{address:#x}","type":"u8","value":200}}"#)
+        format!(r#"{{"type":"u8","address":"{address:#x}","value":200}}"#)
     );
 }
 

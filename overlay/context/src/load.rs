@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use uio_isolation::keys::{DOMAIN_KEY_COUNT, KeyHandle};
 use uio_isolation::scan::{Policy, scan};
-use uio_linker::{Bases, Linked, Pages, link, plan};
+use uio_linker::{Bases, Linked, Pages, Plan, link, plan};
 use uio_protocol::GuestAddress;
 use uio_protocol::error::{LoadError, RpcError};
 use uio_protocol::image::{Definition, ExtensionImage};
@@ -20,6 +20,10 @@ use crate::platform::{KEY_KERNEL, PAGE_BYTES, Platform};
 use crate::resolver::{GuestResolver, Used, release_links};
 use crate::shared::{Domain, Range};
 use crate::upload::limit;
+
+/// Places that are tried for an extension: one address in some ten thousand spells a forbidden
+/// instruction, so a second place is almost always good.
+const PLACES_MAX: usize = 4;
 
 const TEXT: Access = Access { write: false, execute: true };
 const CONSTANTS: Access = Access { write: false, execute: false };
@@ -49,7 +53,8 @@ impl Overlay {
         let resolver = GuestResolver::new(self.shared, &self.extensions, isolation);
         let number = key.as_ref().map_or(KEY_KERNEL, |key| key.key().number());
         let mut mappings = Vec::new();
-        let placed = place_image(self.platform, &image, &resolver, number, isolation, &mut mappings);
+        let placed = place_image(self.platform, &image, &resolver, number, isolation, &mut mappings)
+            .map_err(|error| resolver.explain(error));
         let used = resolver.into_used();
         match placed {
             Ok((linked, ranges)) => {
@@ -168,8 +173,8 @@ fn decode(bytes: &[u8]) -> Result<ExtensionImage, RpcError> {
     Err(RpcError::Load(LoadError::BadImage { reason }))
 }
 
-/// Links the image and puts it into fresh pages, noted in `mappings` as they are taken. The caller takes them
-/// back if it fails.
+/// Links the image and puts it into fresh pages, noted in `mappings`. The caller takes them back if it
+/// fails.
 fn place_image(
     platform: &dyn Platform,
     image: &ExtensionImage,
@@ -179,26 +184,12 @@ fn place_image(
     mappings: &mut Vec<Mapping>,
 ) -> Result<(Linked, Vec<Range>), LoadError> {
     let plan = plan(image, resolver)?;
-    let Pages { text, read_only, data } = plan.pages();
-    let mut map = |pages: u32, what: &str| -> Result<GuestAddress, LoadError> {
-        // The base of an empty group is not used.
-        if pages == 0 {
-            return Ok(GuestAddress(0));
-        }
-        let start = platform
-            .map(pages, &format!("extension {} {what}", image.name), false)
-            .map_err(|error| LoadError::NoRoom { bytes: error.bytes })?;
-        mappings.push(Mapping { start, pages });
-        Ok(start)
-    };
-    let bases =
-        Bases { text: map(text, "text")?, read_only: map(read_only, "constants")?, data: map(data, "data")? };
-    let linked = link(&plan, bases)?;
-    refuse_forbidden(&linked, isolation)?;
+    let linked = link_somewhere(platform, &plan, isolation, mappings)?;
+    let (bases, pages) = (linked.bases(), plan.pages());
     let groups = [
-        (bases.text, text, &linked.text, TEXT),
-        (bases.read_only, read_only, &linked.read_only, CONSTANTS),
-        (bases.data, data, &linked.data, DATA),
+        (bases.text, pages.text, &linked.text, TEXT),
+        (bases.read_only, pages.read_only, &linked.read_only, CONSTANTS),
+        (bases.data, pages.data, &linked.data, DATA),
     ];
     let mut ranges = Vec::new();
     for (start, pages, bytes, access) in groups.into_iter().filter(|(_, pages, ..)| *pages > 0) {
@@ -210,6 +201,58 @@ fn place_image(
         ranges.push(Range { start, bytes: u64::from(pages) * PAGE_BYTES, writable: access.write });
     }
     Ok((linked, ranges))
+}
+
+/// Takes pages and links for them. Where an address in the code happens to spell a forbidden instruction,
+/// other pages are tried; the refused ones are kept until then, or they would be handed out again.
+fn link_somewhere(
+    platform: &dyn Platform,
+    plan: &Plan<'_>,
+    isolation: Isolation,
+    mappings: &mut Vec<Mapping>,
+) -> Result<Linked, LoadError> {
+    let mut refused = Vec::new();
+    let mut result = link_once(platform, plan, isolation, mappings);
+    for _ in 1..PLACES_MAX {
+        if !matches!(result, Err(LoadError::ForbiddenInstruction { .. })) {
+            break;
+        }
+        refused.append(mappings);
+        match link_once(platform, plan, isolation, mappings) {
+            // No room to try again: what was wrong before is what has to be told.
+            Err(LoadError::NoRoom { .. }) => break,
+            other => result = other,
+        }
+    }
+    for mapping in refused {
+        platform.unmap(mapping.start, mapping.pages);
+    }
+    result
+}
+
+fn link_once(
+    platform: &dyn Platform,
+    plan: &Plan<'_>,
+    isolation: Isolation,
+    mappings: &mut Vec<Mapping>,
+) -> Result<Linked, LoadError> {
+    let Pages { text, read_only, data } = plan.pages();
+    let mut map = |pages: u32, what: &str| -> Result<GuestAddress, LoadError> {
+        // The base of an empty group is not used.
+        if pages == 0 {
+            return Ok(GuestAddress(0));
+        }
+        let start = platform
+            .map(pages, &format!("extension {} {what}", plan.name()), false)
+            .map_err(|error| LoadError::NoRoom { bytes: error.bytes })?;
+        mappings.push(Mapping { start, pages });
+        Ok(start)
+    };
+    let bases =
+        Bases { text: map(text, "text")?, read_only: map(read_only, "constants")?, data: map(data, "data")? };
+    let linked = link(plan, bases)?;
+    refuse_forbidden(&linked, isolation)?;
+    Ok(linked)
 }
 
 /// Refuses text that holds an instruction that could lift the isolation it is to run under.

@@ -2,6 +2,7 @@
 //! exports, the guest's symbols.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -63,6 +64,9 @@ pub(crate) struct Used {
     pub(crate) links: Vec<usize>,
     /// Extensions that it links to.
     pub(crate) extensions: Vec<ExtensionId>,
+    /// Functions that are there and may not be linked to, with the extension that has them and how
+    /// that is isolated.
+    withheld: Vec<(String, String, Isolation)>,
 }
 
 impl<'a> GuestResolver<'a> {
@@ -73,6 +77,24 @@ impl<'a> GuestResolver<'a> {
     /// What was used. The caller gives the links back with [`release_links`] if the load fails.
     pub(crate) fn into_used(self) -> Used {
         self.used.into_inner()
+    }
+
+    /// The error for a load that `error` ended: says so where a function is there and withheld.
+    pub(crate) fn explain(&self, error: LoadError) -> LoadError {
+        let LoadError::Undefined(missing) = &error else { return error };
+        let used = self.used.borrow();
+        let withheld =
+            used.withheld.iter().find(|(name, ..)| missing.iter().any(|symbol| symbol.name == *name));
+        match withheld {
+            Some((name, owner, isolation)) => LoadError::NoIsolation {
+                reason: format!(
+                    "`{name}` is a function of extension `{owner}`, which is isolated by {} only; one that is \
+                     isolated more strictly must not call it",
+                    noun(*isolation)
+                ),
+            },
+            None => error,
+        }
     }
 
     /// A stub that calls the gate of this index from the extension's domain.
@@ -110,7 +132,14 @@ impl Resolver for GuestResolver<'_> {
             let found = self.extensions.ready().find_map(|(id, extension)| {
                 extension.linked.export(name).map(|export| (id, extension, export))
             });
-            if let Some((extension, defined, export)) = found {
+            if let Some((_, defined, _)) = found
+                && defined.linked.entry(name).is_some()
+                && strictness(defined.isolation) < strictness(self.isolation)
+            {
+                // It would act on this extension's pointers, code pointers too, with its own wider rights.
+                let withheld = (name.into(), defined.name.clone(), defined.isolation);
+                self.used.borrow_mut().withheld.push(withheld);
+            } else if let Some((extension, defined, export)) = found {
                 let mut used = self.used.borrow_mut();
                 if !used.extensions.contains(&extension) {
                     used.extensions.push(extension);
@@ -118,9 +147,9 @@ impl Resolver for GuestResolver<'_> {
                 drop(used);
                 // Code is entered through a gate; what lies elsewhere is data, which domains may read.
                 return match defined.linked.entry(name) {
-                    Some(function) => {
-                        self.link(name, Link { extension, function }).map(|stub| Some(Target::Stub(stub)))
-                    }
+                    Some(function) => self
+                        .link(name, Link { name: name.into(), extension, function })
+                        .map(|stub| Some(Target::Stub(stub))),
                     None => Ok(Some(Target::Extension { extension, address: export.address })),
                 };
             }
@@ -143,6 +172,23 @@ impl Resolver for GuestResolver<'_> {
             let names = extension.linked.exports.iter().map(|export| export.name.as_str());
             names.filter(|name| !ENTRIES.contains(name)).for_each(&mut *visit);
         }
+    }
+}
+
+/// How much an isolation keeps from the code under it.
+fn strictness(isolation: Isolation) -> u8 {
+    match isolation {
+        Isolation::None => 0,
+        Isolation::Mpk => 1,
+        Isolation::Ring3 => 2,
+    }
+}
+
+fn noun(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::None => "nothing",
+        Isolation::Mpk => "protection keys",
+        Isolation::Ring3 => "ring 3",
     }
 }
 

@@ -205,16 +205,16 @@ pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outc
     (purpose == Purpose::Operation).then_some((run, outcome))
 }
 
-/// Name of a gate: of the export, or of the extension whose function it reaches.
+/// Name of a gate: of the export, or of the extension's function that it reaches.
 fn gate_name(shared: &Shared, index: u32) -> String {
     if let Some(export) = shared.exports.get(index as usize) {
         return export.name.to_string();
     }
     let link = shared.with(|state| {
-        let link = (*state.links.get(index as usize - shared.exports.len())?)?;
-        Some((state.domains.get(&link.extension)?.name.clone(), link.function))
+        let link = state.links.get(index as usize - shared.exports.len())?;
+        link.as_ref().map(|link| link.name.clone())
     });
-    link.map_or_else(|| format!("gate {index}"), |(name, function)| format!("{name}:{function}"))
+    link.unwrap_or_else(|| format!("gate {index}"))
 }
 
 /// Ends runs that `select` picks. Returns how many.

@@ -63,8 +63,10 @@ pub(crate) struct State {
 }
 
 /// A function of one extension that another calls through a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
+    /// Its name, for reports.
+    pub(crate) name: String,
     pub(crate) extension: ExtensionId,
     pub(crate) function: GuestAddress,
 }

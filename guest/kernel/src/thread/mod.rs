@@ -87,7 +87,6 @@ pub(crate) struct Thread {
     /// An unpark came since the last park.
     pub(crate) unparked: bool,
     /// Present in threads that run loaded code.
-    #[cfg_attr(not(feature = "overlay"), expect(dead_code, reason = "always `None` then"))]
     pub(crate) supervised: Supervision,
 }
 

@@ -34,6 +34,7 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     unsafe fn unlock(&self) {
         self.held.store(false, Ordering::Release);
-        self.waiting.wake_one();
+        // All, because one of them may be a thread that is being ended: its wake must not be the only one.
+        self.waiting.wake_all();
     }
 }

@@ -3,7 +3,6 @@
 //! One thread owns the queues ([`Card`]). The interrupt handler only acknowledges and wakes that thread, which asks
 //! for no interrupts while it works, so a flood of frames costs one interrupt per sleep.
 
-use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_drivers::transport::Transport;
@@ -46,13 +45,13 @@ pub struct Counters {
 
 /// The half of the driver that receives.
 pub struct Receiver {
-    queue: Box<BufferQueue<RECEIVE_BUFFERS>>,
+    queue: BufferQueue<RECEIVE_BUFFERS>,
     counters: Counters,
 }
 
 /// The half of the driver that sends.
 pub struct Transmitter {
-    queue: Box<BufferQueue<TRANSMIT_BUFFERS>>,
+    queue: BufferQueue<TRANSMIT_BUFFERS>,
     counters: Counters,
     /// Somebody wanted to send and found no buffer.
     blocked: bool,
@@ -88,8 +87,8 @@ pub(super) fn init(mut device: Device) -> Result<(), DeviceError> {
         // Locally administered, to one receiver (IEEE 802).
         mac[0] = mac[0] & !1 | 2;
     }
-    let receive = Box::new(BufferQueue::new(&mut device, RECEIVE_QUEUE, BUFFER_BYTES)?);
-    let transmit = Box::new(BufferQueue::new(&mut device, TRANSMIT_QUEUE, BUFFER_BYTES)?);
+    let receive = BufferQueue::new(&mut device, RECEIVE_QUEUE, BUFFER_BYTES)?;
+    let transmit = BufferQueue::new(&mut device, TRANSMIT_QUEUE, BUFFER_BYTES)?;
     device.route(2, interrupt)?;
     device.start();
     DEVICE.with(|slot| *slot = Some(device));

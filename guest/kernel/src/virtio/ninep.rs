@@ -76,7 +76,9 @@ struct Port {
 
 static PORTS: InterruptLock<[Option<&'static Port>; SHARES_MAX]> = InterruptLock::new([None; SHARES_MAX]);
 
-/// Starts the driver.
+/// Starts the driver. Not inlined: its frame holds the queue for a moment, and several drivers' frames in one would
+/// fill the boot stack.
+#[inline(never)]
 pub(super) fn init(mut device: Device) -> Result<(), DeviceError> {
     let features = device.negotiate(FEATURE_MOUNT_TAG)?;
     let tag = if features & FEATURE_MOUNT_TAG == 0 { None } else { read_tag(&device) };

@@ -11,22 +11,32 @@ use super::{Device, DeviceError};
 
 /// A queue of `SIZE` entries, each with a buffer of its own that is lent to the device and comes back.
 pub struct BufferQueue<const SIZE: usize> {
-    queue: VirtQueue<KernelHal, SIZE>,
+    // Boxed, with the descriptors' copy that it holds: 8 KiB for 256 entries, and the boot stack has 64.
+    queue: Box<VirtQueue<KernelHal, SIZE>>,
     index: u16,
     buffers: Vec<Box<[u8]>>,
     /// Which buffer each entry in flight carries, and how much of it.
-    in_flight: [Option<(usize, usize)>; SIZE],
+    in_flight: Box<[Option<(usize, usize)>]>,
     free: Vec<usize>,
 }
 
 impl<const SIZE: usize> BufferQueue<SIZE> {
     /// Sets up queue `index` of a device, with buffers of `buffer_bytes`.
+    // Not inlined: each copy would add a queue to its caller's stack frame.
+    #[inline(never)]
     pub(super) fn new(device: &mut Device, index: u16, buffer_bytes: usize) -> Result<Self, DeviceError> {
         // No indirect descriptors (they allocate for each request) and no event index (virtio-drivers gets its
         // wrap-around wrong).
-        let queue = VirtQueue::new(&mut device.transport, index, false, false).map_err(DeviceError::Queue)?;
+        let queue =
+            Box::new(VirtQueue::new(&mut device.transport, index, false, false).map_err(DeviceError::Queue)?);
         let buffers = (0..SIZE).map(|_| alloc::vec![0; buffer_bytes].into_boxed_slice()).collect();
-        Ok(Self { queue, index, buffers, in_flight: [None; SIZE], free: (0..SIZE).rev().collect() })
+        Ok(Self {
+            queue,
+            index,
+            buffers,
+            in_flight: alloc::vec![None; SIZE].into_boxed_slice(),
+            free: (0..SIZE).rev().collect(),
+        })
     }
 
     /// Lends all free buffers to the device to be filled.

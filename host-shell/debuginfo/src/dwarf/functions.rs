@@ -72,6 +72,19 @@ impl DebugInfo {
         })
     }
 
+    /// Whether the optimizer changed how the function whose entry is at `offset` takes its arguments
+    /// (`DW_CC_nocall`), so that nobody but its own callers can call it.
+    pub(crate) fn has_private_convention(&self, offset: usize) -> Result<bool, DebugError> {
+        let (unit, at) = self.unit_at(offset)?;
+        let convention = |_: &Self, _: &gimli::Unit<Shared>, entry: &Die| match entry
+            .attr_value(gimli::DW_AT_calling_convention)
+        {
+            Some(gimli::AttributeValue::CallingConvention(convention)) => Some(convention),
+            _ => None,
+        };
+        Ok(self.inherited(unit, &unit.entry(at)?, convention)? == Some(gimli::DW_CC_nocall))
+    }
+
     /// What `DW_AT_type` of a variable's entry refers to.
     pub(crate) fn variable_type(&self, offset: usize) -> Result<TypeRef, DebugError> {
         let (unit, at) = self.unit_at(offset)?;

@@ -30,6 +30,9 @@ impl Default for PrintLimits {
     }
 }
 
+/// Largest struct that is read in one piece: one reply of the link.
+const FETCH_BYTES_MAX: u64 = 16 * 1024;
+
 /// Bytes of a symbol without a type that are shown.
 const UNTYPED_BYTES_MAX: u64 = 32;
 
@@ -63,6 +66,7 @@ impl<'r, 'a> Renderer<'r, 'a> {
     fn try_render(&mut self, value: &Value, depth: usize, references: usize) -> Result<Datum, Problem> {
         let value = &self.reader.peel(value)?;
         let resolved = self.reader.resolve(&value.type_ref)?;
+        let value = &self.fetched(value, &resolved);
         match &resolved.kind {
             Kind::Struct { fields, variants, .. } => {
                 if references < self.limits.references
@@ -112,6 +116,21 @@ impl<'r, 'a> Renderer<'r, 'a> {
                 Ok(Datum::Bytes(self.reader.read(address, size)?))
             }
             _ => self.scalar(value, &resolved),
+        }
+    }
+
+    /// A struct with its bytes read in one piece, so that its fields cost no reads of their own and fit
+    /// together. Never reads beyond it: what lies beside may be a device. Unchanged where that fails.
+    fn fetched(&mut self, value: &Value, resolved: &Type) -> Value {
+        let (Place::Memory(address), Kind::Struct { .. }) = (&value.place, &resolved.kind) else {
+            return value.clone();
+        };
+        if resolved.size == 0 || resolved.size > FETCH_BYTES_MAX {
+            return value.clone();
+        }
+        match self.reader.read(*address, resolved.size) {
+            Ok(bytes) => Value { type_ref: value.type_ref.clone(), place: Place::Bytes(bytes) },
+            Err(_) => value.clone(),
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 
+use uio_protocol::GuestAddress;
 use uio_protocol::fault::Cause;
 use uio_protocol::inspect::ExtensionId;
 use uio_protocol::limits::GATE_DEPTH_MAX;
@@ -11,14 +12,14 @@ use uio_protocol::rpc::RunId;
 
 use super::{Export, GateCall, GateError};
 use crate::enter::enter;
-use crate::shared::{DomainFrame, Link, Shared, Stack, State};
+use crate::shared::{DomainFrame, Shared, Stack, State};
 use crate::stacks;
 
 /// What a gate index stands for.
 #[derive(Clone, Copy)]
 enum Gate {
     Export(&'static Export),
-    Link(Link),
+    Function(ExtensionId, GuestAddress),
 }
 
 /// Serves the gate `index` for the calling thread's run. Returns what goes into the caller's `rax`.
@@ -57,7 +58,7 @@ fn serve(shared: &'static Shared, index: u32, arguments: [u64; 6]) -> Result<u64
             }
             (export.function)(&call)?
         }
-        Gate::Link(link) => call_extension(shared, run, link, arguments)?,
+        Gate::Function(extension, function) => call_extension(shared, run, extension, function, arguments)?,
     };
     shared.with(|state| {
         if let Some(frame) = state.run_mut(run).and_then(|run| run.frames.last_mut()) {
@@ -72,41 +73,44 @@ fn find(shared: &Shared, index: u32) -> Result<Gate, GateError> {
     if let Some(&export) = shared.exports.get(position) {
         return Ok(Gate::Export(export));
     }
-    let link = shared.with(|state| state.links.get(position - shared.exports.len()).copied().flatten());
-    link.map(Gate::Link)
-        .ok_or_else(|| end(Cause::Gate { argument: None, reason: format!("there is no gate {index}") }))
+    let link = shared.with(|state| {
+        let link = state.links.get(position - shared.exports.len())?.as_ref()?;
+        Some(Gate::Function(link.extension, link.function))
+    });
+    link.ok_or_else(|| end(Cause::Gate { argument: None, reason: format!("there is no gate {index}") }))
 }
 
 /// Calls a function of another extension in that extension's domain, on a stack of its own.
 fn call_extension(
     shared: &'static Shared,
     run: RunId,
-    link: Link,
+    extension: ExtensionId,
+    function: GuestAddress,
     arguments: [u64; 6],
 ) -> Result<u64, GateError> {
     let depth = shared.with(|state| state.run_mut(run).map_or(0, |run| run.frames.len()));
     if depth >= GATE_DEPTH_MAX {
         return Err(end(Cause::GateDepth));
     }
-    let stack = stacks::take(shared, link.extension).map_err(|_| {
+    let stack = stacks::take(shared, extension).map_err(|_| {
         end(Cause::Gate {
             argument: None,
             reason: "no memory for a stack in the called extension".to_string(),
         })
     })?;
-    let target = shared.with(|state| push_frame(state, run, link.extension, stack));
+    let target = shared.with(|state| push_frame(state, run, extension, stack));
     let Some((isolation, pkru)) = target else {
-        stacks::release(shared, Some(link.extension), stack);
+        stacks::release(shared, Some(extension), stack);
         return Err(end(Cause::Gate { argument: None, reason: "the called extension is gone".to_string() }));
     };
-    let call = stacks::domain_call(link.function, arguments, stack, pkru);
+    let call = stacks::domain_call(function, arguments, stack, pkru);
     let value = enter(shared.platform, isolation, &call);
     shared.with(|state| {
         if let Some(run) = state.run_mut(run) {
             run.frames.pop();
         }
     });
-    stacks::release(shared, Some(link.extension), stack);
+    stacks::release(shared, Some(extension), stack);
     Ok(value)
 }
 

@@ -196,6 +196,27 @@ fn what_cannot_be_loaded_leaves_nothing() {
 }
 
 #[test]
+fn an_address_that_spells_a_forbidden_instruction_is_avoided() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let source = "char buffer[8192]; int main(void) { char *volatile p = buffer + 0xf10; *p = 3; return buffer[0xf10]; }";
+        // Linked there, the instruction that loads the pointer holds 10 0f 30 5e: `wrmsr`.
+        let bad = 0x5e30_0000;
+        shell.machine.state().space.data_at = Some(bad);
+        let info = shell.load(1, "unlucky", source);
+        assert_eq!(shell.machine.state().space.data_at, None);
+        assert!(info.sections.iter().all(|section| section.start != GuestAddress(bad)));
+        assert_eq!(shell.run(1, &info, &["x"]).1, Outcome::Returned(3));
+        assert_eq!(shell.ask(1, &Request::Unload(info.id)), Ok(Reply::Done));
+        assert_eq!(shell.pages(), 0);
+        // Without isolation it does not matter.
+        shell.machine.state().space.data_at = Some(bad);
+        let info = shell.try_load(1, &image("unlucky", source), Isolation::None).unwrap();
+        assert!(info.sections.iter().any(|section| section.start == GuestAddress(bad)), "{info:?}");
+    });
+}
+
+#[test]
 fn keys_run_out_and_come_back() {
     with_machine(&[], |shell| {
         shell.hello(1);
@@ -582,6 +603,29 @@ fn extensions_link_to_each_other() {
 }
 
 #[test]
+fn nothing_links_to_what_is_isolated_less() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let library = "int number = 3; int apply(int (*f)(void)) { return f(); }";
+        shell.try_load(1, &image("library", library), Isolation::None).unwrap();
+        let strong =
+            "int apply(int (*)(void)); static int f(void) { return 4; } int main(void) { return apply(f); }";
+        let error = shell.try_load(1, &image("strong", strong), Isolation::Mpk).unwrap_err();
+        let RpcError::Load(LoadError::NoIsolation { reason }) = error else { panic!("{error:?}") };
+        assert!(reason.contains("`apply`") && reason.contains("`library`"), "{reason}");
+        let equal = shell.try_load(1, &image("equal", strong), Isolation::None).unwrap();
+        assert_eq!(shell.run(1, &equal, &["x"]).1, Outcome::Returned(4));
+        // Without it a weak reference is null, and data can be read as all data can.
+        let weak = "__attribute__((weak)) int apply(int (*)(void)); extern int number;
+            int main(void) { return apply ? 9 : number; }";
+        let weak = shell.load(1, "weak", weak);
+        assert_eq!(shell.run(1, &weak, &["x"]).1, Outcome::Returned(3));
+        let users: Vec<_> = extensions(shell).into_iter().map(|info| info.used_by).collect();
+        assert_eq!(users[0], ["equal", "weak"]);
+    });
+}
+
+#[test]
 fn a_stack_of_the_called_extension_is_the_callee_s_alone() {
     with_machine(&[], |shell| {
         shell.hello(1);
@@ -609,8 +653,8 @@ fn endless_recursion_through_gates_ends() {
         let source = "int bounce(int (*)(int), int); static int back(int n) { return bounce(back, n); }
             int main(void) { return back(0); }";
         let caller = shell.load(1, "caller", source);
-        let (cause, ..) = cause(shell.run(1, &caller, &["c"]).1);
-        assert_eq!(cause, Cause::GateDepth);
+        let (cause, _, gate) = cause(shell.run(1, &caller, &["c"]).1);
+        assert_eq!((cause, gate.as_deref()), (Cause::GateDepth, Some("bounce")));
     });
 }
 

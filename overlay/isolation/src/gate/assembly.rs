@@ -66,7 +66,7 @@ UIO_SYMBOL_", $backend, " uio_gate_entry
     movq xmm14, qword ptr [rsp]
     movd xmm15, eax
     mov r10, rdx
-    mov r11, rcx
+    lea r11, [rcx] /* a mov would hold the byte of a far return */
 ", $clear, "
     mov rax, qword ptr [rip + {current}]
     mov rcx, rsp
@@ -153,7 +153,7 @@ UIO_SYMBOL_", $backend, " uio_gate_enter
     mov qword ptr [rdi + {frame}], r8
     inc qword ptr [rdi + {depth}]
     mov r13, rsi
-    mov r11, rcx
+    lea r11, [rcx] /* a mov would hold the byte of a far return */
     mov r14, qword ptr [rdx]
     mov rsi, qword ptr [rdx + 8]
     mov rbx, qword ptr [rdx + 16]

@@ -49,6 +49,7 @@ pub fn install(mode: Mode) {
 /// Gives the thread a signal stack that a domain may write: kernels before 6.12 push the frame with the
 /// interrupted code's rights.
 pub fn use_alternate_stack(mode: Mode) {
+    unregister_rseq();
     const PAGES: usize = 32;
     static STACK: Mutex<Option<Pages>> = Mutex::new(None);
     let mut stack = STACK.lock().unwrap();
@@ -61,6 +62,27 @@ pub fn use_alternate_stack(mode: Mode) {
     };
     // SAFETY: the pages live as long as the process; tests run one at a time, so threads take turns.
     assert_eq!(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) }, 0, "{mode:?}");
+}
+
+/// Ends the thread's restartable sequences: at a signal or a preemption the kernel writes their area (key 0)
+/// with the interrupted code's rights, and kills a process whose domain may not.
+fn unregister_rseq() {
+    const UNREGISTER: i32 = 1;
+    const SIGNATURE: u32 = 0x5305_3053;
+    const REGISTERED_BYTES: u32 = 32;
+    // SAFETY: looks up a symbol that glibc has since 2.35.
+    let offset = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()) }.cast::<isize>();
+    if offset.is_null() {
+        return;
+    }
+    let thread: u64;
+    // SAFETY: the thread control block begins with its own address; glibc defines the symbol as a `ptrdiff_t`.
+    let area = unsafe {
+        std::arch::asm!("mov {}, fs:0", out(reg) thread, options(nostack, readonly));
+        thread.wrapping_add_signed((*offset) as i64)
+    };
+    // SAFETY: unregisters what glibc registered; fails harmlessly if that was done or never happened.
+    unsafe { libc::syscall(libc::SYS_rseq, area, REGISTERED_BYTES, UNREGISTER, SIGNATURE) };
 }
 
 /// The register holds Linux's initial value in a handler, which denies the very stack it runs on. Opens

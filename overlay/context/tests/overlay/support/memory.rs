@@ -22,6 +22,8 @@ pub(crate) struct AddressSpace {
     pub(crate) mapped: Vec<Mapped>,
     /// `map` fails from this many pages on; for tests of memory running out.
     pub(crate) pages_max: Option<u32>,
+    /// Where the next mapping goes whose owner ends in `data`.
+    pub(crate) data_at: Option<u64>,
 }
 
 impl AddressSpace {
@@ -36,13 +38,15 @@ impl AddressSpace {
             return Err(refused);
         }
         let guard_bytes = if guard { PAGE_BYTES } else { 0 };
-        // SAFETY: a fresh anonymous mapping at an address that the system chooses.
+        let wish = self.data_at.take_if(|_| owner.ends_with("data"));
+        let fixed = if wish.is_some() { libc::MAP_FIXED_NOREPLACE } else { libc::MAP_32BIT };
+        // SAFETY: a fresh anonymous mapping, which replaces none.
         let start = unsafe {
             libc::mmap(
-                std::ptr::null_mut(),
+                wish.unwrap_or(0) as *mut _,
                 (bytes + guard_bytes) as usize,
                 libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | fixed,
                 -1,
                 0,
             )
