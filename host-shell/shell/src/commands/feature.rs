@@ -68,10 +68,12 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
     let info = shell.client.info()?;
     let exports = shell.client.exports()?.len();
     let keys = info.isolation != IsolationBackend::None;
+    // The keys of supervisor pages say nothing in ring 3.
+    let ring3 = info.isolation == IsolationBackend::Pku;
     if out.is_json() {
         return out.object(&json!({
             "isolation_backend": backend_name(info.isolation),
-            "isolation": { "mpk": keys, "ring3": keys, "none": true },
+            "isolation": { "mpk": keys, "ring3": ring3, "none": true },
             "devices": info.devices,
             "machine": info.machine,
             "clock": info.clock,
@@ -79,13 +81,20 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
             "protocol": format!("{:016x}", uio_protocol::PROTOCOL_HASH),
         }));
     }
-    let backed = |yes: bool| if yes { "yes" } else { "no: the machine has no protection keys" };
+    let no_keys = "no: the machine has no protection keys";
     for (title, value) in [
         (
             "isolation mpk",
-            if keys { format!("yes ({})", backend_name(info.isolation)) } else { backed(false).into() },
+            if keys { format!("yes ({})", backend_name(info.isolation)) } else { no_keys.into() },
         ),
-        ("isolation ring3", backed(keys).to_owned()),
+        (
+            "isolation ring3",
+            match info.isolation {
+                IsolationBackend::Pku => "yes".to_owned(),
+                IsolationBackend::Pks => "no: it needs keys for user pages (pku)".to_owned(),
+                IsolationBackend::None => no_keys.to_owned(),
+            },
+        ),
         ("isolation none", "yes".to_owned()),
         ("devices", info.devices.join(", ")),
         ("machine", format!("{}, clock {}", info.machine, info.clock)),
