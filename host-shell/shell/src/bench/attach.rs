@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::pty::open_pty;
 use super::sheet::Sheet;
 use super::statistics::Samples;
-use super::workbench::{Supervised, Workbench};
+use super::workbench::{Leads, Supervised, Workbench};
 
 /// The instance, and with it the prompt.
 const NAME: &str = "count";
@@ -58,7 +58,7 @@ fn attach_once(bench: &Workbench) -> Result<Duration, BenchError> {
     command.args(["attach", NAME]).env("TERM", "xterm-256color");
     command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
     let started = Instant::now();
-    let mut shell = bench.spawn(&mut command)?;
+    let mut shell = bench.spawn(&mut command, Leads::Group)?;
     // Ours and the command's would keep the terminal open after the shell has left.
     drop((command, terminal));
     let Some(prompt) = pty.wait_for(PROMPT, TIMEOUT) else {

@@ -35,7 +35,7 @@ pub(super) fn measure(
 
 fn image_rows(sheet: &mut Sheet, with: &Breakdown, without: &Breakdown) {
     let parts = [Group::Linker, Group::Isolation, Group::Protocol];
-    let bytes: u64 = parts.iter().map(|group| with.bytes(*group)).sum();
+    let bytes: f64 = parts.iter().map(|group| with.bytes(*group) as f64 - without.bytes(*group) as f64).sum();
     let each: Vec<String> = Group::ALL
         .into_iter()
         .map(|group| {
@@ -46,10 +46,11 @@ fn image_rows(sheet: &mut Sheet, with: &Breakdown, without: &Breakdown) {
     let method = format!(
         "code by debug information: each byte belongs to the crate of the innermost function it was inlined from, core \
          and alloc to who instantiated them; serde, postcard, cobs and the checksum count as protocol; and \
-         named data. Growth of all groups in KiB: {}; constants without a name cannot be told apart",
+         named data. Growth against the image without the overlay, of all groups, in KiB: {}; constants without a name \
+         cannot be told apart",
         each.join(", ")
     );
-    sheet.set(metrics::PARTS_SIZE, Some(bytes as f64 / KIB), method);
+    sheet.set(metrics::PARTS_SIZE, Some(bytes / KIB), method);
     let how = "memory sizes of the ELF file's loaded segments: code, constants, data, zeroed data and boot pages";
     sheet.set(metrics::IMAGE_WITH, Some(with.loaded as f64 / KIB), how);
     sheet.set(metrics::IMAGE_WITHOUT, Some(without.loaded as f64 / KIB), how);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::error::BenchError;
 use super::images::NAME;
-use super::workbench::{POLL, Supervised, Workbench};
+use super::workbench::{Leads, POLL, Supervised, Workbench};
 use crate::client::Client;
 use crate::instance::{Instance, Status, find};
 use crate::machine::arguments::{Paths, arguments};
@@ -64,7 +64,7 @@ impl Guest {
         let mut command = bench.guarded(Path::new(QEMU));
         command.args(line).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let started = Instant::now();
-        let mut process = bench.spawn(&mut command)?;
+        let mut process = bench.spawn(&mut command, Leads::Group)?;
         let (sender, lines) = channel();
         if let Some(output) = process.child().stdout.take() {
             let reading = std::thread::Builder::new().name("uio-bench-serial".into());
@@ -135,7 +135,7 @@ impl Kept {
             std::fs::File::create(&log_path).map_err(BenchError::io(log_path.display().to_string()))?;
         let mut command = bench.guarded(&bench.shell);
         command.args(line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut keeper = bench.spawn(&mut command)?;
+        let mut keeper = bench.spawn(&mut command, Leads::Session)?;
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let said = || std::fs::read_to_string(&log_path).unwrap_or_default();

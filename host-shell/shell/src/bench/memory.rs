@@ -59,7 +59,8 @@ struct Monitored {
 impl ReadMemory for Monitored {
     fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), MemoryError> {
         let failed = |reason: String| MemoryError { address, size: buffer.len(), reason };
-        let arguments = json!({ "val": address, "size": buffer.len(), "filename": self.file });
+        // The monitor's integers are signed.
+        let arguments = json!({ "val": address.cast_signed(), "size": buffer.len(), "filename": self.file });
         let saved = self.monitor.execute_with("memsave", &arguments);
         saved.map_err(|error| failed(error.to_string()))?;
         let bytes = fs::read(&self.file).map_err(|error| failed(error.to_string()))?;

@@ -62,8 +62,10 @@ pub(super) const BUSY_P99: &str = "round trip, application busy, p99";
 
 pub(super) const LOAD_P50: &str = "load, link and run 4 KiB, p50";
 
-pub(super) const GATE_CYCLES: &str = "gate, there and back, p50";
-pub(super) const GATE_MINIMUM: &str = "gate, there and back, minimum";
+pub(super) const GATE_SEPARATE: &str = "gate, there and back, stack switched";
+pub(super) const GATE_SHARED: &str = "gate, there and back, stack shared";
+pub(super) const GATE_ENTER: &str = "enter a domain and return";
+pub(super) const GATE_REGISTER: &str = "two writes of the key register";
 
 pub(super) const READ_4K: &str = "9p read, 4 KiB";
 pub(super) const READ_64K: &str = "9p read, 64 KiB";
@@ -114,8 +116,10 @@ pub(super) const METRICS: &[Metric] = &[
     metric(ROUNDTRIP, BUSY_P50, "µs", None, Some(peers::UIO_BUSY)),
     metric(ROUNDTRIP, BUSY_P99, "µs", None, None),
     metric(LOAD, LOAD_P50, "ms", None, Some(peers::UIO_LOAD)),
-    metric(GATE, GATE_MINIMUM, "cycles", None, Some(peers::FLEXOS_SHARED)),
-    metric(GATE, GATE_CYCLES, "cycles", None, Some(peers::FLEXOS_SEPARATE)),
+    metric(GATE, GATE_REGISTER, "cycles", None, None),
+    metric(GATE, GATE_SHARED, "cycles", None, Some(peers::FLEXOS_SHARED)),
+    metric(GATE, GATE_SEPARATE, "cycles", None, Some(peers::FLEXOS_SEPARATE)),
+    metric(GATE, GATE_ENTER, "cycles", None, None),
     metric(NINEP, READ_4K, "MB/s", None, Some(peers::LINUX_9P_4K)),
     metric(NINEP, READ_64K, "MB/s", None, Some(peers::LINUX_9P_64K)),
     metric(NINEP, READ_256K, "MB/s", None, Some(peers::LINUX_9P_256K)),

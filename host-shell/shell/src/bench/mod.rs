@@ -10,6 +10,7 @@ mod counter;
 mod error;
 mod footprint;
 mod gate;
+mod guest;
 mod images;
 mod load;
 mod memory;

@@ -32,9 +32,13 @@ pub(super) fn render(rows: &[Row], style: Style) -> String {
         ]);
     }
     let mut text = table.render(style);
-    for row in rows.iter().filter(|row| row.met() == Some(false) || row.value().is_none()) {
-        let what = if row.value().is_none() { "not measured" } else { "goal missed" };
-        text.push_str(&format!("\n{}: {what}. {}\n", style.bold(row.metric().name), row.method()));
+    let notable: Vec<&Row> =
+        rows.iter().filter(|row| row.met() == Some(false) || row.value().is_none()).collect();
+    // Rows with one reason share one paragraph.
+    for same in notable.chunk_by(|a, b| a.method() == b.method()) {
+        let what = if same[0].value().is_none() { "not measured" } else { "goal missed" };
+        let names: Vec<String> = same.iter().map(|row| style.bold(row.metric().name)).collect();
+        text.push_str(&format!("\n{}: {what}. {}\n", names.join("; "), same[0].method()));
     }
     text.push_str(&style.dim("\n`--json` says how each was measured; docs/benchmarks.md says why so.\n"));
     text
@@ -93,10 +97,13 @@ mod tests {
         let mut sheet = Sheet::new();
         sheet.set(metrics::ATTACH_MEDIAN, Some(250.0), "the median of 21");
         sheet.set(metrics::ATTACH_MINIMUM, Some(90.0), "the minimum of 21");
-        sheet.set(metrics::GATE_CYCLES, None, "no protection keys here");
+        sheet.set(metrics::GATE_SEPARATE, None, "no protection keys here");
         let text = render(sheet.rows(), Style::PLAIN);
         assert!(text.contains("attach to first prompt, median: goal missed. the median of 21\n"));
-        assert!(text.contains("gate, there and back, p50: not measured. no protection keys here\n"));
+        sheet.set(metrics::GATE_ENTER, None, "no protection keys here");
+        let text = render(sheet.rows(), Style::PLAIN);
+        let both = "gate, there and back, stack switched; enter a domain and return: not measured. no protection keys here\n";
+        assert!(text.contains(both));
         assert!(!text.contains("the minimum of 21"));
         let line = text.lines().find(|line| line.starts_with("attach to first prompt, median ")).unwrap();
         let cells: Vec<&str> = line.split_whitespace().skip(5).collect();

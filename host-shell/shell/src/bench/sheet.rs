@@ -82,7 +82,7 @@ impl Sheet {
         for row in &mut self.rows[first..first + count] {
             if row.method.is_empty() {
                 row.method = match &error {
-                    Some(error) => format!("not measured: {error}"),
+                    Some(error) => error.to_string(),
                     None => "not measured".into(),
                 };
             }
@@ -119,7 +119,7 @@ mod tests {
                 assert_eq!(row.met(), Some(false));
             } else {
                 assert_eq!(row.value(), None);
-                assert_eq!(row.method(), "not measured: qemu is not installed");
+                assert_eq!(row.method(), "qemu is not installed");
                 assert_eq!(row.met(), None);
             }
         }

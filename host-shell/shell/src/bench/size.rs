@@ -61,50 +61,19 @@ pub(super) fn breakdown(path: &Path) -> Result<Breakdown, BenchError> {
             _ => {}
         }
     }
-    let code = attribution::attribute(&elf, &bytes).map_err(|error| malformed(error.to_string()))?;
-    let mut covered = Vec::new();
-    for piece in code {
-        // Functions that the linker dropped are left in the debug information at address zero.
-        if text.contains(&piece.start) {
-            sizes.add(piece.group, piece.end - piece.start);
-            covered.push((piece.start, piece.end));
-        }
+    let painted = attribution::attribute(&elf, &bytes, text.clone()).map_err(|error| malformed(error.to_string()))?;
+    for group in painted.iter().flatten() {
+        sizes.add(*group, 1);
     }
-    covered.sort_unstable();
-    for symbol in &elf.syms {
-        if symbol.st_size == 0 {
-            continue;
-        }
+    for symbol in elf.syms.iter().filter(|symbol| symbol.st_size > 0) {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
-        let group = Group::of_path(&demangle(name)).unwrap_or(Group::Other);
-        let range = (symbol.st_value, symbol.st_value + symbol.st_size);
+        let group = || Group::of_path(&demangle(name)).unwrap_or(Group::Other);
         if symbol.st_type() == STT_OBJECT {
-            sizes.add(group, symbol.st_size);
-        } else if text.contains(&symbol.st_value) && !overlaps(&covered, range) {
-            // Assembly.
-            sizes.add(group, symbol.st_size);
+            sizes.add(group(), symbol.st_size);
+        } else if text.contains(&symbol.st_value) && painted[(symbol.st_value - text.start) as usize].is_none() {
+            // Assembly has no debug information.
+            sizes.add(group(), symbol.st_size);
         }
     }
     Ok(sizes)
-}
-
-/// Whether one of the sorted, disjoint `ranges` meets `range`.
-fn overlaps(ranges: &[(u64, u64)], range: (u64, u64)) -> bool {
-    let after = ranges.partition_point(|known| known.1 <= range.0);
-    ranges.get(after).is_some_and(|known| known.0 < range.1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn overlapping() {
-        let ranges = [(10, 20), (30, 40)];
-        for (range, expected) in
-            [((0, 10), false), ((0, 11), true), ((15, 16), true), ((20, 30), false), ((39, 50), true), ((40, 50), false)]
-        {
-            assert_eq!(overlaps(&ranges, range), expected, "{range:?}");
-        }
-    }
 }

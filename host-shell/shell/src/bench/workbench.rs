@@ -69,10 +69,13 @@ impl Workbench {
         command
     }
 
-    /// Starts `command`, away from the person's guests, history and Ctrl-C.
-    pub(super) fn spawn(&self, command: &mut Command) -> Result<Supervised, BenchError> {
+    /// Starts `command`, away from the person's guests, history and Ctrl-C: a session leader makes a process group
+    /// itself, anything else gets one.
+    pub(super) fn spawn(&self, command: &mut Command, leads: Leads) -> Result<Supervised, BenchError> {
         command.env("XDG_RUNTIME_DIR", &self.folder.0).env("XDG_STATE_HOME", self.folder.0.join("state"));
-        command.process_group(0);
+        if leads == Leads::Group {
+            command.process_group(0);
+        }
         let program = command.get_program().to_string_lossy().into_owned();
         // Held until the child is registered, so that a signal cannot come between.
         let mut children = lock(&CHILDREN);
@@ -80,6 +83,15 @@ impl Workbench {
         children.extend(pid(&child));
         Ok(Supervised(child))
     }
+}
+
+/// What a child is the leader of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// A process group, from its start.
+    Group,
+    /// A session, which it will make itself. The leader of a group could not.
+    Session,
 }
 
 /// A folder that goes away with its owner.
