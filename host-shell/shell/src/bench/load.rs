@@ -70,7 +70,7 @@ fn load_once(client: &Client, object: &[u8]) -> Result<Times, BenchError> {
     let begun = Instant::now();
     let extension = load(client, object, "sample")?;
     let linked = Instant::now();
-    let end = run(client, extension, Vec::new(), BUDGET_MS, TIMEOUT, |_| {})?;
+    let end = run(client, extension, vec!["sample".to_owned()], BUDGET_MS, TIMEOUT, |_| {})?;
     let ended = Instant::now();
     if end.outcome != Outcome::Returned(RESULT) {
         return Err(BenchError::Malformed { what: "the extension's result", found: format!("{:?}", end.outcome) });

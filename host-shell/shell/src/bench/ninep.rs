@@ -79,7 +79,7 @@ fn transfer(
     blocks: u64,
 ) -> Result<u64, BenchError> {
     let path = format!("/host/data-{bytes}");
-    let arguments = vec![word.to_owned(), path, bytes.to_string(), blocks.to_string()];
+    let arguments = vec!["ninep".to_owned(), word.to_owned(), path, bytes.to_string(), blocks.to_string()];
     let mut printed = Vec::new();
     let end = load::run(client, extension, arguments, 0, TIMEOUT, |output| printed.extend_from_slice(output))?;
     let text = String::from_utf8_lossy(&printed).trim().to_owned();
