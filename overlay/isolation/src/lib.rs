@@ -11,9 +11,14 @@
 #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64")))]
 compile_error!("protection keys and the gates' assembly are x86-64 only");
 
+#[cfg(feature = "measure")]
+extern crate std;
+
 pub mod backend;
 pub mod domain;
 pub mod gate;
 pub mod keys;
+#[cfg(feature = "measure")]
+pub mod measure;
 pub mod pkru;
 pub mod scan;

