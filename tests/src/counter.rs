@@ -1,12 +1,14 @@
 //! The application's counter, read through a session of its own: the sign that the guest's work goes on.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use uio_protocol::GuestAddress;
 use uio_shell::client::Client;
 
+use crate::artifacts;
 use crate::guest::Guest;
-use crate::process::within;
+use crate::process::{self, LIMIT, within};
 
 /// How long the counter may stand still before the application counts as stuck. It moves each millisecond; a loaded
 /// machine stops QEMU for longer than that.
@@ -31,6 +33,35 @@ impl Counter {
         let address = symbol["address"].as_str().expect("an address");
         let address = u64::from_str_radix(address.trim_start_matches("0x"), 16).expect("an address");
         Self { client: guest.client(), address: GuestAddress(address) }
+    }
+
+    /// Finds it by the image's symbols, and reads it through `client`: for a guest without a keeper.
+    ///
+    /// # Panics
+    ///
+    /// If the image has none.
+    #[must_use]
+    pub fn over(client: Client) -> Self {
+        Self { client, address: Self::address() }
+    }
+
+    /// Where it lies, by the image's symbols.
+    ///
+    /// # Panics
+    ///
+    /// If the image has none.
+    #[must_use]
+    pub fn address() -> GuestAddress {
+        let listed = process::run(Command::new("nm").arg(artifacts::image()), "", LIMIT).good();
+        let line = listed.lines().find(|line| line.ends_with(" count")).expect("the image has `count`");
+        let address = line.split(' ').next().expect("an address");
+        GuestAddress(u64::from_str_radix(address, 16).expect("an address"))
+    }
+
+    /// The session that reads it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// As it is now.
