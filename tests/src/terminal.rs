@@ -92,6 +92,15 @@ impl Terminal {
     /// If it does not end in time.
     pub fn leave(mut self) -> String {
         self.press_control('d');
+        self.leave_at_end()
+    }
+
+    /// Waits for the end of a shell that ends by itself, and gives what it says until then.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub fn leave_at_end(mut self) -> String {
         match self.session.exp_eof() {
             Ok(rest) => rest,
             Err(error) => panic!("leaving: {error}"),

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod demo;
 pub mod host;
 pub mod instance;
 pub mod keeper;

@@ -11,8 +11,31 @@ use uio_tests::process::{self, LIMIT};
 
 /// Every command, as `help` groups them.
 const COMMANDS: [&str; 25] = [
-    "info", "threads", "stack", "mem", "log", "feature", "print", "set", "sym", "disasm", "peek", "poke", "ls", "cat",
-    "cp", "edit", "run", "load", "call", "ext", "kill", "unload", "help", "batch", "transcript",
+    "info",
+    "threads",
+    "stack",
+    "mem",
+    "log",
+    "feature",
+    "print",
+    "set",
+    "sym",
+    "disasm",
+    "peek",
+    "poke",
+    "ls",
+    "cat",
+    "cp",
+    "edit",
+    "run",
+    "load",
+    "call",
+    "ext",
+    "kill",
+    "unload",
+    "help",
+    "batch",
+    "transcript",
 ];
 
 /// Code moves with every change of the compiler and the image.
@@ -49,15 +72,31 @@ fn help_describes_every_command() {
 fn what_the_guest_is_and_does() {
     let guest = Guest::start(&["--net", "none"]);
     assert_golden("info", &guest.say(&["info"]), &[]);
-    assert_golden("threads", &guest.say(&["threads"]), &[NUMBERS, (r"sleeping.*?  ", "sleeping  "), (r"ready|running", "STATE")]);
-    assert_golden("mem", &guest.say(&["mem"]), &[(r"(?m)(^.*(heap|memory \(direct map\))\n)+", "BLOCKS\n"), (r"in \d+ blocks", "in N blocks"), (r"; \d+ alloc", "; N alloc")]);
+    assert_golden(
+        "threads",
+        &guest.say(&["threads"]),
+        &[NUMBERS, (r"sleeping.*?  ", "sleeping  "), (r"ready|running", "STATE")],
+    );
+    assert_golden(
+        "mem",
+        &guest.say(&["mem"]),
+        &[
+            (r"(?m)(^.*(heap|memory \(direct map\))\n)+", "BLOCKS\n"),
+            (r"in \d+ blocks", "in N blocks"),
+            (r"; \d+ alloc", "; N alloc"),
+        ],
+    );
     assert_golden("feature", &guest.say(&["feature"]), &[]);
     assert_golden("feature_exports", &guest.say(&["feature exports"]), &[]);
     assert_golden("log", &guest.say(&["log"]), &[]);
     assert_golden("stack", &guest.say(&["stack app"]), &[OFFSETS, (r":\d+(:\d+)?", ":LINE"), NUMBERS]);
 
     let info = &guest.json("info")[0];
-    let build_id = process::run(std::process::Command::new("readelf").arg("-n").arg(uio_tests::artifacts::image()), "", LIMIT);
+    let build_id = process::run(
+        std::process::Command::new("readelf").arg("-n").arg(uio_tests::artifacts::image()),
+        "",
+        LIMIT,
+    );
     assert!(build_id.stdout.contains(text(info, "build_id")), "{info} against {}", build_id.stdout);
     assert_eq!((text(info, "image"), text(info, "isolation")), ("count", "pku"));
     assert!(number(info, "memory_free_bytes") <= number(info, "memory_bytes"));
@@ -99,7 +138,8 @@ fn names_and_memory() {
     assert!((1_000_000_000_000..1_000_000_100_000).contains(&printed), "{printed}, {before} before");
     let peeked = guest.json("peek count 1 --width 8").pop().expect("a row");
     let bytes = text(&peeked, "bytes");
-    let bytes: Vec<u8> = (0..16).step_by(2).map(|at| u8::from_str_radix(&bytes[at..at + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> =
+        (0..16).step_by(2).map(|at| u8::from_str_radix(&bytes[at..at + 2], 16).unwrap()).collect();
     let peeked = u64::from_le_bytes(bytes.try_into().expect("8 bytes"));
     assert!((1_000_000_000_000..1_000_000_100_000).contains(&peeked), "{peeked}");
     for (width, value) in [(1, "0x7f"), (2, "0x7fff"), (4, "0x7fffffff"), (8, "5")] {
@@ -125,9 +165,27 @@ fn names_and_memory() {
 fn failures_have_exit_code_1_and_say_what_to_do() {
     let guest = Guest::start(&["--net", "none"]);
     let failures = [
-        "nosuch", "thread", "print nosuch", "stack 99", "stack nobody", "sym", "peek count 0", "peek count --width 3",
-        "unload nobody", "kill nobody", "load /nosuch.o", "cat /nosuch", "ls /nosuch", "call nosuch", "call set_count",
-        "call set_count 1 2", "batch /nosuch", "threads | false", "threads 'open", "threads >", "feature nosuch",
+        "nosuch",
+        "thread",
+        "print nosuch",
+        "stack 99",
+        "stack nobody",
+        "sym",
+        "peek count 0",
+        "peek count --width 3",
+        "unload nobody",
+        "kill nobody",
+        "load /nosuch.o",
+        "cat /nosuch",
+        "ls /nosuch",
+        "call nosuch",
+        "call set_count",
+        "call set_count 1 2",
+        "batch /nosuch",
+        "threads | false",
+        "threads 'open",
+        "threads >",
+        "feature nosuch",
     ];
     let mut all = String::new();
     for command in failures {
@@ -195,12 +253,34 @@ fn every_command_speaks_json() {
     let script = guest.home().path().join("script");
     fs::write(&script, "info\n").expect("a script");
     let lines = [
-        "help".to_owned(), "help info".into(), "info".into(), "threads".into(), "stack app".into(), "mem".into(),
-        "sym count".into(), "print count".into(), "set count 5".into(), "peek count 8".into(), "poke count 5".into(),
-        "disasm set_count".into(), "log".into(), "ls /".into(), format!("cp host:{} /note", script.display()),
-        "cat /note".into(), "call set_count 5".into(), format!("load {hello}"), "ext".into(), "run hello a b".into(),
-        "kill hello".into(), "unload hello".into(), "feature".into(), "feature exports".into(),
-        format!("batch {}", script.display()), format!("transcript {transcript}"), "transcript".into(), "transcript off".into(),
+        "help".to_owned(),
+        "help info".into(),
+        "info".into(),
+        "threads".into(),
+        "stack app".into(),
+        "mem".into(),
+        "sym count".into(),
+        "print count".into(),
+        "set count 5".into(),
+        "peek count 8".into(),
+        "poke count 5".into(),
+        "disasm set_count".into(),
+        "log".into(),
+        "ls /".into(),
+        format!("cp host:{} /note", script.display()),
+        "cat /note".into(),
+        "call set_count 5".into(),
+        format!("load {hello}"),
+        "ext".into(),
+        "run hello a b".into(),
+        "kill hello".into(),
+        "unload hello".into(),
+        "feature".into(),
+        "feature exports".into(),
+        format!("batch {}", script.display()),
+        format!("transcript {transcript}"),
+        "transcript".into(),
+        "transcript off".into(),
     ];
     for line in &lines {
         let objects = guest.json(line);

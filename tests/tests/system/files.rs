@@ -30,7 +30,10 @@ fn files_in_memory() {
     let listed = guest.json("ls /");
     for name in ["large", "copy"] {
         let entry = listed.iter().find(|entry| entry["name"] == name).expect("it is listed");
-        assert_eq!((entry["kind"].as_str(), entry["size"].as_u64()), (Some("file"), Some(LARGE_BYTES as u64)));
+        assert_eq!(
+            (entry["kind"].as_str(), entry["size"].as_u64()),
+            (Some("file"), Some(LARGE_BYTES as u64))
+        );
     }
     fs::write(home.join("small"), "one\ntwo\n").expect("a file");
     let _ = guest.say(&[&format!("cp host:{} /small", home.join("small").display())]);
@@ -46,7 +49,15 @@ fn files_in_memory() {
     assert!(output.ends_with("one\ntwo\nthree\nthree\n"), "{output}");
 
     let mut errors = String::new();
-    for command in ["cat /nosuch", "cat /", "ls /small", "cp /nosuch /x", "cp /small /nosuch/x", "cp /small /", "ls relative/nosuch"] {
+    for command in [
+        "cat /nosuch",
+        "cat /",
+        "ls /small",
+        "cp /nosuch /x",
+        "cp /small /nosuch/x",
+        "cp /small /",
+        "ls relative/nosuch",
+    ] {
         let shown = guest.execute(&[command]);
         errors.push_str(&format!("> {command} ({})\n{}", shown.code.unwrap_or(-1), shown.stdout));
     }
@@ -61,14 +72,18 @@ fn a_shared_folder_is_at_host() {
         fs::write(folder.join("note.txt"), "from the host\n").expect("a file");
         fs::write(folder.join("large"), large()).expect("a file");
         fs::create_dir(folder.join("inner")).expect("a folder");
-        let guest = Guest::start(&["--machine", machine, "--net", "none", "--share", &folder.display().to_string()]);
+        let guest =
+            Guest::start(&["--machine", machine, "--net", "none", "--share", &folder.display().to_string()]);
         assert_eq!(guest.say(&["cat /host/note.txt"]), "from the host\n", "{machine}");
         let listed = guest.json("ls /host");
         let mut names: Vec<&str> = listed.iter().filter_map(|entry| entry["name"].as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["inner", "large", "note.txt"], "{machine}");
         let _ = guest.say(&["cp /host/large /large", "cp /large /host/inner/back"]);
-        assert!(fs::read(folder.join("inner/back")).expect("a copy") == large(), "{machine}: the copy differs");
+        assert!(
+            fs::read(folder.join("inner/back")).expect("a copy") == large(),
+            "{machine}: the copy differs"
+        );
         // What changes on the host is seen at once, and the other way round.
         fs::write(folder.join("note.txt"), "changed\n").expect("a file");
         assert_eq!(guest.say(&["cat /host/note.txt"]), "changed\n", "{machine}");

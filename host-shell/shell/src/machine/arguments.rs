@@ -130,6 +130,7 @@ fn command_line(options: &RunOptions) -> String {
         IsolationChoice::Auto => None,
         IsolationChoice::Pku => Some("uio.keys=pku"),
         IsolationChoice::Pks => Some("uio.keys=pks"),
+        IsolationChoice::None => Some("uio.keys=none"),
     };
     let parts: Vec<&str> = isolation.into_iter().chain(options.append.as_deref()).collect();
     parts.join(" ")
