@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use uio_prerequisites::{QEMU, ensure};
 use uio_shell::cli::{AttachArguments, RunArguments};
 use uio_shell::client::Client;
 use uio_shell::commands::{Interrupts, Shell, Target, error_text};
 use uio_shell::demo::DemoError;
 use uio_shell::host::doctor::examine;
-use uio_shell::host::packages::{QEMU, ensure};
 use uio_shell::instance::{Instance, InstanceError, RunDirectory, Status, find, list};
 use uio_shell::keeper::{GuestEnd, KeeperError, StartError, end_with_owner, keep, prepare, start_detached};
 use uio_shell::machine::process;

@@ -9,6 +9,9 @@ use super::{Arguments, Command, CommandError, Completion, Output, Shell};
 use crate::render::table::{Align, Table};
 use crate::render::units::size;
 
+const NO_KEYS: &str = "no: the machine has no protection keys";
+const NO_USER_KEYS: &str = "no: the guest has no protection keys for user pages";
+
 pub(super) struct Feature;
 
 impl Command for Feature {
@@ -68,10 +71,12 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
     let info = shell.client.info()?;
     let exports = shell.client.exports()?.len();
     let keys = info.isolation != IsolationBackend::None;
+    // Pages that ring 3 reaches are user pages; keys for supervisor pages do not hold there.
+    let ring3 = info.isolation == IsolationBackend::Pku;
     if out.is_json() {
         return out.object(&json!({
             "isolation_backend": backend_name(info.isolation),
-            "isolation": { "mpk": keys, "ring3": keys, "none": true },
+            "isolation": { "mpk": keys, "ring3": ring3, "none": true },
             "devices": info.devices,
             "machine": info.machine,
             "clock": info.clock,
@@ -79,13 +84,12 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
             "protocol": format!("{:016x}", uio_protocol::PROTOCOL_HASH),
         }));
     }
-    let backed = |yes: bool| if yes { "yes" } else { "no: the machine has no protection keys" };
     for (title, value) in [
         (
             "isolation mpk",
-            if keys { format!("yes ({})", backend_name(info.isolation)) } else { backed(false).into() },
+            if keys { format!("yes ({})", backend_name(info.isolation)) } else { NO_KEYS.into() },
         ),
-        ("isolation ring3", backed(keys).to_owned()),
+        ("isolation ring3", (if ring3 { "yes" } else { NO_USER_KEYS }).to_owned()),
         ("isolation none", "yes".to_owned()),
         ("devices", info.devices.join(", ")),
         ("machine", format!("{}, clock {}", info.machine, info.clock)),

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use crate::client::{Client, ClientError};
 use crate::commands::{Interrupts, Shell, Target};
-use crate::host::packages::{CLANG, InstallError, QEMU, ensure};
 use crate::instance::{RunDirectory, RunDirectoryError};
 use crate::keeper::{KeeperError, StartError, prepare, start_owned, stop};
 use crate::machine::RunOptions;
@@ -22,6 +21,7 @@ use crate::render::style::Style;
 use crate::render::units::time;
 use crate::repl;
 use stage::Stage;
+use uio_prerequisites::{CLANG, InstallError, QEMU, ensure};
 
 /// The image that the tour is about.
 const IMAGE: &str = "count";
