@@ -71,11 +71,7 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
     let info = shell.client.info()?;
     let exports = shell.client.exports()?.len();
     let keys = info.isolation != IsolationBackend::None;
-<<<<<<< HEAD
-    // The keys of supervisor pages say nothing in ring 3.
-=======
     // Pages that ring 3 reaches are user pages; keys for supervisor pages do not hold there.
->>>>>>> robust
     let ring3 = info.isolation == IsolationBackend::Pku;
     if out.is_json() {
         return out.object(&json!({
@@ -88,29 +84,12 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
             "protocol": format!("{:016x}", uio_protocol::PROTOCOL_HASH),
         }));
     }
-<<<<<<< HEAD
-    let no_keys = "no: the machine has no protection keys";
-    for (title, value) in [
-        (
-            "isolation mpk",
-            if keys { format!("yes ({})", backend_name(info.isolation)) } else { no_keys.into() },
-        ),
-        (
-            "isolation ring3",
-            match info.isolation {
-                IsolationBackend::Pku => "yes".to_owned(),
-                IsolationBackend::Pks => "no: it needs keys for user pages (pku)".to_owned(),
-                IsolationBackend::None => no_keys.to_owned(),
-            },
-        ),
-=======
     for (title, value) in [
         (
             "isolation mpk",
             if keys { format!("yes ({})", backend_name(info.isolation)) } else { NO_KEYS.into() },
         ),
         ("isolation ring3", (if ring3 { "yes" } else { NO_USER_KEYS }).to_owned()),
->>>>>>> robust
         ("isolation none", "yes".to_owned()),
         ("devices", info.devices.join(", ")),
         ("machine", format!("{}, clock {}", info.machine, info.clock)),
