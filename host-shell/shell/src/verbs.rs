@@ -202,7 +202,8 @@ pub(crate) fn ps(json: bool) -> Verdict {
             state.build_id.map_or_else(|| "-".into(), |id| id.chars().take(12).collect()),
             format!("{} ({})", state.machine, state.accel),
             state.memory,
-            time(up_s * 1_000_000_000),
+            // The time of the start is in whole seconds.
+            if up_s == 0 { "0 s".into() } else { time(up_s * 1_000_000_000) },
             state.attached.to_string(),
             if state.ports.is_empty() { "-".into() } else { state.ports.join(", ") },
         ]);
