@@ -137,3 +137,13 @@ fn a_message_with_bytes_left_over_is_refused() {
     let frame = Frame { header: ID, body };
     assert_eq!(frame.message::<Request>(), Err(FrameError::BadBody));
 }
+
+/// The frame that `docs/protocol.md` takes apart.
+#[test]
+fn the_example_of_the_documentation_is_a_frame() {
+    let header = Header { channel: Channel::Rpc, kind: Kind::Request, session: 5, id: 2 };
+    let frame = encode(header, &Request::Ping { marker: 7 }).unwrap();
+    let text: Vec<String> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+    let page = include_str!("../../../docs/protocol.md");
+    assert!(page.contains(&text.join(" ")), "{}", text.join(" "));
+}

@@ -10,5 +10,7 @@ mod lifecycle;
 mod links;
 mod machines;
 mod memory;
+mod network;
 mod prompt;
 mod resilience;
+mod robustness;

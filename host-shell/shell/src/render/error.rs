@@ -155,7 +155,9 @@ fn load_hint(error: &LoadError) -> Option<String> {
             "with `--isolation ring3` it loads, and faults there; `--isolation none` trusts it as the kernel"
         }
         LoadError::NoKey { .. } => "`unload` what is not needed, or load with `--isolation none`",
-        LoadError::NoIsolation { .. } => "`feature` says what the machine offers",
+        LoadError::NoIsolation { .. } => {
+            "`feature` says what the machine offers; `--isolation none` trusts the code as the kernel"
+        }
         LoadError::NoRoom { .. } => "`ext` shows who holds the window; `unload` gives memory back",
         _ => return None,
     };
