@@ -9,9 +9,6 @@ use super::{Arguments, Command, CommandError, Completion, Output, Shell};
 use crate::render::table::{Align, Table};
 use crate::render::units::size;
 
-const NO_KEYS: &str = "no: the machine has no protection keys";
-const NO_USER_KEYS: &str = "no: the guest has no protection keys for user pages";
-
 pub(super) struct Feature;
 
 impl Command for Feature {
@@ -71,7 +68,7 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
     let info = shell.client.info()?;
     let exports = shell.client.exports()?.len();
     let keys = info.isolation != IsolationBackend::None;
-    // Pages that ring 3 reaches are user pages; keys for supervisor pages do not hold there.
+    // The keys of supervisor pages say nothing in ring 3.
     let ring3 = info.isolation == IsolationBackend::Pku;
     if out.is_json() {
         return out.object(&json!({
@@ -84,12 +81,20 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
             "protocol": format!("{:016x}", uio_protocol::PROTOCOL_HASH),
         }));
     }
+    let no_keys = "no: the machine has no protection keys";
     for (title, value) in [
         (
             "isolation mpk",
-            if keys { format!("yes ({})", backend_name(info.isolation)) } else { NO_KEYS.into() },
+            if keys { format!("yes ({})", backend_name(info.isolation)) } else { no_keys.into() },
         ),
-        ("isolation ring3", (if ring3 { "yes" } else { NO_USER_KEYS }).to_owned()),
+        (
+            "isolation ring3",
+            match info.isolation {
+                IsolationBackend::Pku => "yes".to_owned(),
+                IsolationBackend::Pks => "no: it needs keys for user pages (pku)".to_owned(),
+                IsolationBackend::None => no_keys.to_owned(),
+            },
+        ),
         ("isolation none", "yes".to_owned()),
         ("devices", info.devices.join(", ")),
         ("machine", format!("{}, clock {}", info.machine, info.clock)),
