@@ -38,6 +38,17 @@ impl BareGuest {
     /// If it does not come up.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(|_, _| Vec::new())
+    }
+
+    /// As [`Self::start`]. `configure` gets the options, to change them, and the folder of the guest's sockets; it gives
+    /// more arguments for QEMU.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    #[must_use]
+    pub fn start_with(configure: impl FnOnce(&mut RunOptions, &Path) -> Vec<String>) -> Self {
         artifacts::install();
         let image = artifacts::image();
         let slot = Slot::take();
@@ -45,14 +56,17 @@ impl BareGuest {
         let paths = Paths { directory: home.path().to_path_buf() };
         let mut options = RunOptions::new(&image.display().to_string());
         options.net = Net::None;
+        let more = configure(&mut options, home.path());
         let log = File::create(paths.qemu_log()).expect("a log file");
         let mut command = Command::new("timeout");
         command.args(["--foreground", "--signal=KILL", LIFE_S, QEMU]);
-        command.args(arguments(&options, image, Accel::Tcg, &paths));
+        command.args(arguments(&options, image, Accel::Tcg, &paths)).args(more);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log file")).stderr(log);
         let qemu = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let guest = Self { home, paths, qemu, _slot: slot };
-        assert!(within(BOOT_LIMIT, || guest.console().exists()), "QEMU makes no console");
+        // The file is there before QEMU listens.
+        let listens = within(BOOT_LIMIT, || UnixStream::connect(guest.console()).is_ok());
+        assert!(listens, "QEMU makes no console");
         drop(guest.session());
         guest
     }

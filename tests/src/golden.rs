@@ -20,18 +20,32 @@ const REPLACEMENTS: [(&str, &str); 9] = [
     (r"(?m) +$", ""),
 ];
 
-/// Compares `text` with `golden/NAME.snap`, after the common replacements and `more`.
+/// Compares `text` with `golden/NAME.snap`, after `more` and the common replacements.
 ///
 /// # Panics
 ///
 /// With the difference, if there is one.
 pub fn assert_golden(name: &str, text: &str, more: &[(&str, &str)]) {
-    let mut settings = Settings::clone_current();
-    settings.set_snapshot_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"));
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
+    let mut settings = settings();
     for (pattern, word) in more.iter().chain(&REPLACEMENTS) {
         settings.add_filter(pattern, *word);
     }
     settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// Compares `text` with `golden/NAME.snap` as it is.
+///
+/// # Panics
+///
+/// With the difference, if there is one.
+pub fn assert_golden_text(name: &str, text: &str) {
+    settings().bind(|| insta::assert_snapshot!(name, text));
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
 }

@@ -8,9 +8,12 @@
 pub mod artifacts;
 pub mod console;
 pub mod counter;
+pub mod ethernet;
 pub mod golden;
 pub mod guest;
 pub mod process;
+pub mod random;
 pub mod session;
 pub mod slots;
 pub mod terminal;
+pub mod wire;

@@ -32,6 +32,14 @@ struct Kernel {
     image: &'static str,
 }
 
+/// Does nothing, once, when shells can attach: a place in the code where a tool can see it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn uio_overlay_ready() {
+    // Or the call would be left out.
+    core::hint::black_box(());
+}
+
 /// Starts the overlay: from now on shells can attach. `exports` is what the image offers to extensions by name.
 ///
 /// # Panics
@@ -43,6 +51,7 @@ pub fn serve(image: &'static str, exports: &'static [Export]) {
     let body = move || {
         let mut overlay = Overlay::new(kernel, exports);
         crate::info!("overlay ready");
+        uio_overlay_ready();
         overlay.run();
     };
     thread::spawn_with(

@@ -73,6 +73,17 @@ The guest is not paused, and runs on after you leave.")]
         #[arg(long)]
         json: bool,
     },
+    /// Measure this machine, beside what others have published
+    #[command(after_help = "\
+Examples:
+  uio-shell bench core                  a table; takes some minutes, stops at Ctrl-C
+  uio-shell bench core --json           one JSON object a row, with how it was measured
+Exits 0 if every goal that could be measured is met, else 1.")]
+    Bench {
+        /// What to measure
+        #[command(subcommand)]
+        suite: Suite,
+    },
     /// Become a program that dies with its parent (used by `run`)
     #[command(hide = true)]
     Guard {
@@ -83,6 +94,17 @@ The guest is not paused, and runs on after you leave.")]
         /// Its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+}
+
+/// What `bench` measures
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Suite {
+    /// Boot, attach, overlay, extensions, gates, files
+    Core {
+        /// One JSON object a row
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -5,6 +5,7 @@
 //! at the prompt ([`repl`]).
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod commands;

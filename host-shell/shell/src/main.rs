@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Verb::Ps { json } => verbs::ps(json),
         Verb::Stop { name, force } => verbs::stop(&name, force),
         Verb::Doctor { json } => verbs::doctor(json),
+        Verb::Bench { suite } => verbs::bench(suite),
         Verb::Guard { parent, program, arguments } => verbs::guard(parent, &program, &arguments),
     };
     result.unwrap_or_else(|failure| {

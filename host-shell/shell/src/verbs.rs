@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use uio_prerequisites::{QEMU, ensure};
-use uio_shell::cli::{AttachArguments, RunArguments};
+use uio_shell::cli::{AttachArguments, RunArguments, Suite};
 use uio_shell::client::Client;
 use uio_shell::commands::{Interrupts, Shell, Target, error_text};
 use uio_shell::demo::DemoError;
@@ -245,6 +245,11 @@ pub(crate) fn doctor(json: bool) -> Verdict {
     }
     let well = findings.iter().all(|finding| finding.good);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) fn bench(suite: Suite) -> Verdict {
+    let Suite::Core { json } = suite;
+    Ok(if uio_shell::bench::core(json)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) fn guard(parent: u32, program: &str, arguments: &[String]) -> Verdict {

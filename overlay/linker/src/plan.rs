@@ -104,7 +104,7 @@ pub fn plan<'image>(
     let names = Names::new(image)?;
     let mut binds = filled(image.symbols.len(), Binds::Unused)?;
     for relocation in &image.relocations {
-        // A mark for now: `bind` decides.
+        // Marked only: `bind` decides.
         binds[relocation.symbol as usize] = Binds::Got;
     }
     let (stubs, uses) = bind(image, &names, resolver, &mut binds)?;

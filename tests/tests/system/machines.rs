@@ -18,7 +18,9 @@ fn works(machine: &str, keys: &str, backend: &str) {
         assert!(devices.iter().any(|one| one == device), "{what}: no {device} in {info}");
     }
     let (hello, wild) = (extension("hello"), extension("wild"));
-    for isolation in ["mpk", "ring3"] {
+    // Keys for supervisor pages do not hold in ring 3, so it is not offered.
+    let isolations: &[&str] = if backend == "pks" { &["mpk"] } else { &["mpk", "ring3"] };
+    for isolation in isolations {
         let said = guest.say(&[&format!("run --isolation {isolation} {hello} a b")]);
         assert!(said.starts_with("hello from thread") && said.contains("argv[2] = \"b\""), "{what}: {said}");
         let said = guest.execute(&[&format!("run --isolation {isolation} {wild} app-write")]).bad();

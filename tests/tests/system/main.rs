@@ -11,5 +11,7 @@ mod lifecycle;
 mod links;
 mod machines;
 mod memory;
+mod network;
 mod prompt;
 mod resilience;
+mod robustness;

@@ -88,7 +88,7 @@ fn tab_completes() {
         let _ = terminal.prompt();
     }
     // More than one candidate: they are listed.
-    terminal.type_keys("lo\t");
+    terminal.type_keys("lo\t\t");
     terminal.wait_for("load");
     terminal.wait_for("log");
     terminal.press_control('c');

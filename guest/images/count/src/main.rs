@@ -14,8 +14,10 @@ use uio_kernel::thread;
 
 uio_kernel::runtime!();
 
-/// How often the application counts.
-const PERIOD_NS: u64 = 1_000_000;
+/// How often the application counts, in nanoseconds. `set period_ns 0` keeps it busy all the time.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".app.data")]
+static period_ns: AtomicU64 = AtomicU64::new(1_000_000);
 /// Rounds of the work that each count costs.
 const WORK_ROUNDS: u64 = 1_000;
 
@@ -90,7 +92,7 @@ fn application() {
     loop {
         let value = count.fetch_add(1, Ordering::Relaxed) + 1;
         black_box(work(value));
-        thread::sleep_ns(PERIOD_NS);
+        thread::sleep_ns(period_ns.load(Ordering::Relaxed));
     }
 }
 

@@ -7,7 +7,7 @@ use virtio_drivers::transport::Transport;
 
 use super::queue::BufferQueue;
 use super::{Device, DeviceError};
-use crate::sync::InterruptLock;
+use crate::sync::{InterruptLock, InterruptsOff};
 use crate::thread::wait::WaitQueue;
 use crate::time;
 
@@ -80,6 +80,8 @@ pub(super) fn init(mut device: Device) -> Result<(), DeviceError> {
     };
     let receive = BufferQueue::new(&mut device, first_queue, RECEIVE_BYTES)?;
     let transmit = BufferQueue::new(&mut device, first_queue + 1, TRANSMIT_BYTES)?;
+    // A line stays raised until the handler finds the console in its place.
+    let _off = InterruptsOff::new();
     device.route(queues, interrupt)?;
     device.start();
     let mut console =

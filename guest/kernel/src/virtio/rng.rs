@@ -2,7 +2,7 @@
 
 use super::queue::BufferQueue;
 use super::{Device, DeviceError};
-use crate::sync::InterruptLock;
+use crate::sync::{InterruptLock, InterruptsOff};
 use crate::thread::wait::WaitQueue;
 
 const BUFFERS: usize = 4;
@@ -20,6 +20,8 @@ static READY: WaitQueue = WaitQueue::new("entropy");
 pub(super) fn init(mut device: Device) -> Result<(), DeviceError> {
     device.negotiate(0)?;
     let queue = BufferQueue::new(&mut device, 0, BUFFER_BYTES)?;
+    // A line stays raised until the handler finds the driver in its place.
+    let _off = InterruptsOff::new();
     device.route(1, interrupt)?;
     device.start();
     let mut rng = Rng { device, queue };

@@ -133,7 +133,8 @@ pub fn find(name: &str) -> Result<&'static dyn Command, CommandError> {
     Err(CommandError::Unknown { name: name.to_owned(), near })
 }
 
-/// Runs a command line that is already cut into words.
+/// Runs a command line that is already cut into words. A failure is returned, not shown; `out` then speaks
+/// JSON if the command was told to, so that the failure can do the same.
 ///
 /// # Errors
 ///
@@ -147,17 +148,24 @@ pub fn dispatch(shell: &mut Shell, words: &[String], out: &mut Output<'_>) -> Re
     }
     let json = out.is_json();
     out.set_json(json || arguments.has("--json"));
-    let result = command.run(shell, &arguments, out);
-    if let Err(error) = &result {
-        out.failure(error);
-        if matches!(error, CommandError::Client(ClientError::Closed)) && !out.is_json() {
-            for line in shell.last_words() {
-                out.line(out.style().dim(&format!("  | {line}")))?;
-            }
+    command.run(shell, &arguments, out)?;
+    out.set_json(json);
+    Ok(())
+}
+
+/// Shows why a command failed; for a guest that is gone, with its last words.
+///
+/// # Errors
+///
+/// As [`Output::line`].
+pub fn show_failure(shell: &Shell, error: &CommandError, out: &mut Output<'_>) -> Result<(), CommandError> {
+    out.failure(error);
+    if matches!(error, CommandError::Client(ClientError::Closed)) && !out.is_json() {
+        for line in shell.last_words() {
+            out.line(out.style().dim(&format!("  | {line}")))?;
         }
     }
-    out.set_json(json);
-    result
+    Ok(())
 }
 
 #[cfg(test)]

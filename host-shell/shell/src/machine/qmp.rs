@@ -58,7 +58,17 @@ impl Monitor {
     ///
     /// [`QmpError`].
     pub fn execute(&mut self, command: &str) -> Result<Value, QmpError> {
-        let mut line = serde_json::to_vec(&json!({ "execute": command })).map_err(io::Error::from)?;
+        self.execute_with(command, &json!({}))
+    }
+
+    /// Runs a command and gives its result.
+    ///
+    /// # Errors
+    ///
+    /// [`QmpError`].
+    pub fn execute_with(&mut self, command: &str, arguments: &Value) -> Result<Value, QmpError> {
+        let request = json!({ "execute": command, "arguments": arguments });
+        let mut line = serde_json::to_vec(&request).map_err(io::Error::from)?;
         line.push(b'\n');
         self.writer.write_all(&line)?;
         loop {

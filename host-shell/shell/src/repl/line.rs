@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::commands::{CommandError, Output, Shell, dispatch};
+use crate::commands::{CommandError, Output, Shell, dispatch, show_failure};
 use crate::render::style::Style;
 
 /// Where the output of a line goes.
@@ -153,27 +153,23 @@ pub fn execute_into(shell: &mut Shell, text: &str, out: &mut Output<'_>) -> Resu
         return Ok(());
     }
     let json = out.is_json();
-    let elsewhere = match line.destination {
-        Destination::Here => return report(dispatch(shell, &line.words, out), out),
-        Destination::File { path, append } => to_file(shell, &line.words, path, append, json),
-        Destination::Program(program) => to_program(shell, &line.words, &program, json, out),
+    let elsewhere = line.destination != Destination::Here;
+    let result = match line.destination {
+        Destination::Here => dispatch(shell, &line.words, out),
+        Destination::File { path, append } => to_file(shell, &line.words, path, append, out),
+        Destination::Program(program) => to_program(shell, &line.words, &program, out),
     };
-    if let Err(error) = &elsewhere {
-        // What the command wrote went elsewhere; the failure is for whoever typed the line.
-        out.failure(error);
+    let shown = match &result {
+        // What the command wrote may have gone elsewhere; the failure is for whoever typed the line.
+        Err(error) => show_failure(shell, error, out),
+        Ok(()) => Ok(()),
+    };
+    out.set_json(json);
+    match result {
+        Err(CommandError::OutputClosed) if elsewhere => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => shown,
     }
-    match elsewhere {
-        Err(CommandError::OutputClosed) => Ok(()),
-        other => other,
-    }
-}
-
-/// Shows failures that happened before a command ran; later ones it has shown itself.
-fn report(result: Result<(), CommandError>, out: &mut Output<'_>) -> Result<(), CommandError> {
-    if let Err(error @ (CommandError::Unknown { .. } | CommandError::Usage { .. })) = &result {
-        out.failure(error);
-    }
-    result
 }
 
 fn to_file(
@@ -181,7 +177,7 @@ fn to_file(
     words: &[String],
     path: PathBuf,
     append: bool,
-    json: bool,
+    outer: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let mut options = File::options();
     let options = options.create(true).write(true).append(append).truncate(!append);
@@ -189,15 +185,16 @@ fn to_file(
         Ok(file) => file,
         Err(source) => return Err(CommandError::HostFile { path, source }),
     };
-    let mut out = Output::new(&mut file, Style::PLAIN, json);
-    dispatch(shell, words, &mut out)
+    let mut out = Output::new(&mut file, Style::PLAIN, outer.is_json());
+    let result = dispatch(shell, words, &mut out);
+    outer.set_json(out.is_json());
+    result
 }
 
 fn to_program(
     shell: &mut Shell,
     words: &[String],
     program: &str,
-    json: bool,
     outer: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     outer.flush()?;
@@ -208,8 +205,10 @@ fn to_program(
         .map_err(|error| CommandError::message(format!("cannot run `{program}`: {error}")))?;
     let result = match child.stdin.take() {
         Some(mut stdin) => {
-            let mut out = Output::new(&mut stdin, Style::PLAIN, json);
-            dispatch(shell, words, &mut out)
+            let mut out = Output::new(&mut stdin, Style::PLAIN, outer.is_json());
+            let result = dispatch(shell, words, &mut out);
+            outer.set_json(out.is_json());
+            result
         }
         None => Ok(()),
     };

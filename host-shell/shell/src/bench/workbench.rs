@@ -1,0 +1,170 @@
+//! What all measurements share: a folder of their own, the two images, and guests that never outlive the suite.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::error::BenchError;
+use super::images::Images;
+use super::progress::Progress;
+use crate::host::packages::{QEMU, is_installed};
+use crate::instance::RunDirectory;
+use crate::lock;
+use crate::machine::Accel;
+use crate::machine::accelerator::{KvmVerdict, kvm};
+use crate::machine::image::workspace;
+
+/// How often something that has no event is looked at.
+pub(super) const POLL: Duration = Duration::from_millis(1);
+/// Exit status after Ctrl-C, as shells report it.
+const INTERRUPTED: i32 = 130;
+
+/// Processes to end when the suite is told to stop.
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// What all measurements share.
+#[derive(Debug)]
+pub(super) struct Workbench {
+    /// The `uio-shell` executable.
+    pub(super) shell: PathBuf,
+    pub(super) images: Images,
+    /// What wall times run on.
+    pub(super) accel: Accel,
+    pub(super) run: RunDirectory,
+    folder: Folder,
+}
+
+impl Workbench {
+    pub(super) fn new(progress: &Progress) -> Result<Self, BenchError> {
+        if !is_installed(QEMU.program) {
+            return Err(BenchError::Missing(QEMU.program));
+        }
+        let workspace = workspace().ok_or(BenchError::NoWorkspace)?;
+        let shell = std::env::current_exe().map_err(BenchError::io("the path of this program"))?;
+        let folder = Folder::new()?;
+        stop_on_signals(&folder.0)?;
+        let run = RunDirectory::at(folder.0.join("uio"))?;
+        progress.step("building the images");
+        let images = Images::build(&workspace)?;
+        let accel = if kvm(&run) == KvmVerdict::Usable { Accel::Kvm } else { Accel::Tcg };
+        Ok(Self { shell, images, accel, run, folder })
+    }
+
+    /// A file or folder in the suite's own folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.0.join(name)
+    }
+
+    /// A command that runs `program` so that it dies with this process, however that ends.
+    pub(super) fn guarded(&self, program: &Path) -> Command {
+        let mut command = Command::new(&self.shell);
+        command.arg("guard").arg(std::process::id().to_string()).arg(program);
+        command
+    }
+
+    /// Starts `command`, away from the person's guests, history and Ctrl-C: a session leader makes a process group
+    /// itself, anything else gets one.
+    pub(super) fn spawn(&self, command: &mut Command, leads: Leads) -> Result<Supervised, BenchError> {
+        command.env("XDG_RUNTIME_DIR", &self.folder.0).env("XDG_STATE_HOME", self.folder.0.join("state"));
+        if leads == Leads::Group {
+            command.process_group(0);
+        }
+        let program = command.get_program().to_string_lossy().into_owned();
+        // Held until the child is registered, so that a signal cannot come between.
+        let mut children = lock(&CHILDREN);
+        let child = command.spawn().map_err(BenchError::io(program))?;
+        children.extend(pid(&child));
+        Ok(Supervised(child))
+    }
+}
+
+/// What a child is the leader of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// A process group, from its start.
+    Group,
+    /// A session, which it will make itself. The leader of a group could not.
+    Session,
+}
+
+/// A folder that goes away with its owner.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, BenchError> {
+        let path = std::env::temp_dir().join(format!("uio-bench-{}", std::process::id()));
+        fs::create_dir(&path).map_err(BenchError::io(path.display().to_string()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A child that is ended and reaped with its owner.
+#[derive(Debug)]
+pub(super) struct Supervised(Child);
+
+impl Supervised {
+    pub(super) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Waits for its end; `false` if it does not come in time.
+    pub(super) fn ends_within(&mut self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.0.try_wait() {
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Ok(Some(_)) => return true,
+                Ok(None) | Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        let mut children = lock(&CHILDREN);
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let own = pid(&self.0);
+        children.retain(|other| Some(*other) != own);
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Ctrl-C, a closed terminal and `kill` end what runs, clean up, and end the suite.
+fn stop_on_signals(folder: &Path) -> Result<(), BenchError> {
+    let folder = folder.to_path_buf();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(BenchError::io("signal handlers"))?;
+    let waiting = std::thread::Builder::new().name("uio-bench-stop".into());
+    let spawned = waiting.spawn(move || {
+        if signals.forever().next().is_some() {
+            // Never released again: nothing more is started.
+            let children = lock(&CHILDREN);
+            for child in children.iter() {
+                let _ = kill_process(*child, Signal::KILL);
+            }
+            let _ = fs::remove_dir_all(&folder);
+            let _ = writeln!(std::io::stderr(), "\nstopped");
+            std::process::exit(INTERRUPTED);
+        }
+    });
+    spawned.map(drop).map_err(BenchError::io("a thread"))
+}
