@@ -4,6 +4,7 @@ mod commands;
 mod concurrency;
 mod console;
 mod containment;
+mod demo;
 mod extensions;
 mod files;
 mod lifecycle;

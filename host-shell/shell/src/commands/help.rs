@@ -52,7 +52,7 @@ impl Command for Help {
         out.line(
             "`help COMMAND` explains one. All take `--json`. TAB completes, Ctrl-C interrupts the command,",
         )?;
-        out.line("Ctrl-D leaves; the guest runs on. `| PROGRAM` and `> FILE` work with the host's programs and files.")
+        out.line("Ctrl-D leaves. `| PROGRAM` and `> FILE` work with the host's programs and files.")
     }
 }
 
