@@ -96,6 +96,7 @@ pub fn host_program(source: &str, out: &Path) -> PathBuf {
 ///
 /// With what it said, if it fails.
 pub fn run(command: &mut Command) -> String {
+    uio_prerequisites::require(&[uio_prerequisites::CLANG]);
     let output = match command.output() {
         Ok(output) => output,
         Err(error) => panic!("{command:?}: {error}; on Debian: apt install gcc clang binutils, and rustup"),

@@ -104,13 +104,13 @@ impl Space {
         self.module_at(address)?.describe(address)
     }
 
-    /// Symbols that `name` can mean; those of the image hide those of extensions.
+    /// Symbols that `name` can mean. Whole names count before ends of paths (`add` of an extension before
+    /// `list::add` of the image), then those of the image hide those of extensions.
     #[must_use]
     pub fn find_symbols(&self, name: &str) -> Vec<Symbol<'_>> {
-        self.modules()
-            .map(|module| module.find_symbols(name))
-            .find(|found| !found.is_empty())
-            .unwrap_or_default()
+        let found = self.modules().map(|module| module.find_symbols(name)).filter(|found| !found.is_empty());
+        let is_whole = |symbol: &Symbol<'_>| symbol.name == name || symbol.demangled() == name;
+        best(found, |found| found.iter().any(is_whole)).unwrap_or_default()
     }
 
     /// Symbols of all modules that match `pattern`, as [`Image::search`] does.
@@ -236,12 +236,13 @@ impl Space {
         })
     }
 
-    /// Variables that `name` can mean, of the first module that has any.
+    /// Variables that `name` can mean, of one module, chosen as by [`Self::find_symbols`].
     ///
     /// # Errors
     /// The image has no debug information, or it is damaged.
     pub fn find_variables(&self, name: &str) -> Result<Vec<Variable>, DebugError> {
         let mut failure = None;
+        let mut all = Vec::new();
         for module in self.modules() {
             let found = module.debug().and_then(|debug| {
                 let index = debug.index()?;
@@ -258,12 +259,15 @@ impl Space {
                     let mut placed: Vec<Variable> = found.iter().filter(has_place).cloned().collect();
                     placed.sort_by_key(|variable| variable.address);
                     placed.dedup_by(|a, b| a.address.is_some() && a.address == b.address);
-                    return Ok(if placed.is_empty() { found } else { placed });
+                    all.push(if placed.is_empty() { found } else { placed });
                 }
                 Ok(_) => {}
                 // An extension without debug information is no reason to fail.
                 Err(error) => failure = failure.or(Some(error)),
             }
+        }
+        if let Some(found) = best(all.into_iter(), |found| found.iter().any(|one| one.name == name)) {
+            return Ok(found);
         }
         match failure {
             Some(error) if self.modules().all(|module| module.debug().is_err()) => Err(error),
@@ -312,4 +316,16 @@ impl Space {
         let entry = debug.index()?.function_at(address).ok_or(DebugError::Missing)?;
         debug.signature(entry.offset, address)
     }
+}
+
+/// The first of `candidates` that `is_best` accepts, else the first of all.
+fn best<T>(candidates: impl Iterator<Item = T>, is_best: impl Fn(&T) -> bool) -> Option<T> {
+    let mut first = None;
+    for candidate in candidates {
+        if is_best(&candidate) {
+            return Some(candidate);
+        }
+        first = first.or(Some(candidate));
+    }
+    first
 }

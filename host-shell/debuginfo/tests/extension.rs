@@ -186,6 +186,21 @@ fn reads_rust_extensions() {
 }
 
 #[test]
+fn a_whole_name_of_an_extension_comes_before_the_end_of_a_path_in_the_image() {
+    let (mut space, extension) = space_with(&support::c_object("gcc", &["-O0"]));
+    let image = space.image().clone();
+    let letter = |space: &Space| {
+        let limits = PrintLimits::default();
+        space.print("LETTER", &mut Both(&image, &extension), None, limits).expect("is there").datum.to_text()
+    };
+    assert_eq!(letter(&space), "77");
+    assert!(space.function("area").expect("is there").address >= WINDOW);
+    assert!(space.remove(extension.id()));
+    assert_eq!(letter(&space), "'ß'");
+    assert!(space.function("area").expect("is there").address < WINDOW);
+}
+
+#[test]
 fn forgets_what_was_unloaded() {
     let (mut space, extension) = space_with(&support::c_object("gcc", &["-O0"]));
     assert!(space.describe(WINDOW).is_some());

@@ -11,6 +11,7 @@ use uio_protocol::image::{Binding, Definition, ExtensionImage, RelocationKind, S
 
 /// Compiles `source` (C, or assembler with `language` "assembler") and returns the output file's bytes.
 fn compile(compiler: &str, language: &str, source: &str, flags: &[&str]) -> Vec<u8> {
+    uio_prerequisites::require(&[uio_prerequisites::CLANG]);
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -14,6 +14,7 @@ use crate::machine::RunOptions;
     max_term_width = 100,
     after_help = "\
 Examples:
+  uio-shell demo                        see all of it on a guest of its own
   uio-shell run count --detach          build and start the image `count` in the background
   uio-shell attach                      open a prompt on it
   uio-shell attach -e info -e threads   run two commands and leave
@@ -28,6 +29,15 @@ pub struct Cli {
 /// What to do
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Start a guest and show everything that can be done with it while it runs
+    #[command(after_help = "\
+Installs what is missing (QEMU, clang) when run as root, builds the image `count`, runs each command of the
+tour on it, and leaves you at the prompt. The guest is stopped when you leave.")]
+    Demo {
+        /// No prompt at the end; the exit status says whether every step worked
+        #[arg(long)]
+        batch: bool,
+    },
     /// Start a guest
     #[command(after_help = "\
 Examples:
@@ -110,6 +120,9 @@ pub struct RunArguments {
     /// This is the background process (used by `--detach`)
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub keeper: bool,
+    /// The process that the background process ends with (used by `demo`)
+    #[arg(long, hide = true, requires = "keeper", value_name = "PID")]
+    pub owner: Option<u32>,
 }
 
 /// Arguments of `attach`

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod demo;
 pub mod host;
 pub mod instance;
 pub mod keeper;

@@ -10,6 +10,7 @@ use uio_shell::cli::{Cli, Verb};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Verb::Demo { batch } => verbs::demo(batch),
         Verb::Run(arguments) => verbs::run(&arguments),
         Verb::Attach(arguments) => verbs::attach(&arguments),
         Verb::Ps { json } => verbs::ps(json),

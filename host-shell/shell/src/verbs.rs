@@ -1,24 +1,25 @@
 //! What each verb of the command line does, and how it reports failure.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use uio_prerequisites::{QEMU, ensure};
 use uio_shell::cli::{AttachArguments, RunArguments, Suite};
 use uio_shell::client::Client;
 use uio_shell::commands::{Interrupts, Shell, Target, error_text};
+use uio_shell::demo::DemoError;
 use uio_shell::host::doctor::examine;
-use uio_shell::host::packages::{QEMU, ensure};
 use uio_shell::instance::{Instance, InstanceError, RunDirectory, Status, find, list};
-use uio_shell::keeper::{GuestEnd, KeeperError, StartError, keep, prepare, start_detached};
+use uio_shell::keeper::{GuestEnd, KeeperError, StartError, end_with_owner, keep, prepare, start_detached};
 use uio_shell::machine::process;
 use uio_shell::render::style::Style;
 use uio_shell::render::table::{Align, Table};
 use uio_shell::render::units::time;
-use uio_shell::{keeper, repl};
+use uio_shell::{demo, keeper, repl};
 
 /// How long a running guest may take to answer `Hello`.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,12 +46,25 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .downcast_ref::<KeeperError>()
             .and_then(KeeperError::hint)
             .or_else(|| error.downcast_ref::<StartError>().and_then(StartError::hint))
-            .or_else(|| error.downcast_ref::<InstanceError>().and_then(InstanceError::hint));
+            .or_else(|| error.downcast_ref::<InstanceError>().and_then(InstanceError::hint))
+            .or_else(|| error.downcast_ref::<DemoError>().and_then(DemoError::hint));
         Self { message: error.to_string(), hint }
     }
 }
 
 type Verdict = Result<ExitCode, Failure>;
+
+/// Exit status after Ctrl-C, as of shells: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn demo(batch: bool) -> Verdict {
+    let verdict = demo::give(batch, &std::env::current_exe()?)?;
+    Ok(match verdict {
+        demo::Verdict::Good => ExitCode::SUCCESS,
+        demo::Verdict::Failed => ExitCode::FAILURE,
+        demo::Verdict::Interrupted => ExitCode::from(INTERRUPTED),
+    })
+}
 
 pub(crate) fn run(arguments: &RunArguments) -> Verdict {
     let run = RunDirectory::open()?;
@@ -58,6 +72,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Verdict {
     if arguments.keeper {
         // A session of its own: the terminal that started the guest may close.
         rustix::process::setsid()?;
+        if let Some(owner) = arguments.owner {
+            end_with_owner(owner)?;
+        }
         keep(&arguments.options, &run, &shell, false)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -84,7 +101,10 @@ pub(crate) fn attach(arguments: &AttachArguments) -> Verdict {
     let interrupts = Interrupts::install()?;
     let mut shell = Shell::new(client, target, interrupts);
     if arguments.execute.is_empty() && arguments.file.is_none() {
-        let good = repl::interact(shell, arguments.json)?;
+        if std::io::stdin().is_terminal() {
+            repl::greet(&shell);
+        }
+        let good = repl::interact(shell, arguments.json, "detached; the guest runs on")?;
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let script = match &arguments.file {
@@ -110,10 +130,7 @@ fn connect(arguments: &AttachArguments) -> Result<(Client, Target), Failure> {
     let run = RunDirectory::open()?;
     let instance = find_instance(&run, arguments)?;
     let client = Client::connect(&instance.shell_socket(), ATTACH_TIMEOUT)?;
-    let image = arguments.image.clone().or_else(|| Some(instance.image_copy()));
-    let state = instance.state;
-    let target = Target { name: state.name, image, directory: Some(instance.directory), share: state.share };
-    Ok((client, target))
+    Ok((client, Target::of(instance, arguments.image.clone())))
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -190,10 +207,11 @@ pub(crate) fn ps(json: bool) -> Verdict {
             if state.ports.is_empty() { "-".into() } else { state.ports.join(", ") },
         ]);
     }
-    if !json {
-        if table.is_empty() {
+    if table.is_empty() {
+        if !json {
             eprintln!("nothing is running; `uio-shell run count --detach` starts a guest");
         }
+    } else {
         let style = Style::of(&std::io::stdout());
         out.write_all(table.render(style).as_bytes())?;
     }

@@ -200,6 +200,7 @@ pub(crate) struct Qemu {
 impl Qemu {
     /// Starts QEMU, or says why not.
     pub(crate) fn start(directory: &Path) -> io::Result<Self> {
+        uio_prerequisites::require(&[uio_prerequisites::QEMU]);
         let share = format!("local,id=share,path={},security_model=none", directory.display());
         let mut process = Command::new("qemu-system-x86_64")
             .args(["-M", "microvm", "-accel", "tcg", "-S", "-m", "64M", "-nodefaults", "-display", "none"])

@@ -146,6 +146,7 @@ impl ReadMemory for Dump {
 
 /// An object of the C extension fixture.
 pub(crate) fn c_object(compiler: &str, flags: &[&str]) -> Vec<u8> {
+    uio_prerequisites::require(&[uio_prerequisites::CLANG]);
     let name = format!("extension-{compiler}{}.o", flags.concat());
     let path = built(&name, "extension.c", |source, output| {
         let mut command = Command::new(compiler);

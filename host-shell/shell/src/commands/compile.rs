@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::CommandError;
-use crate::host::packages::{CLANG, command_line, is_installed};
 use crate::machine::image::workspace;
+use uio_prerequisites::{CLANG, command_line, is_installed};
 
 /// As `extensions/build.sh` has them.
 const C_FLAGS: [&str; 10] = [

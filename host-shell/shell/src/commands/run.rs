@@ -28,6 +28,7 @@ impl Command for Run {
     fn details(&self) -> &'static str {
         "FILE is a host file: a C (.c) or Rust (.rs) source, or an object (.o). It is loaded unless the same is\n\
          loaded already, and stays loaded. The budget is CPU time; 1000 ms unless given, 0 for no limit.\n\
+         Flags stand before FILE; all that follows it is for the extension.\n\
          Ctrl-C ends the run, with a report of where it was. What it does wrong ends it, not the guest.\n\
          A value other than 0 is shown; whether it means failure is the extension's business."
     }

@@ -67,6 +67,10 @@ pub(super) fn watch(
                     ));
                 }
                 interrupted = true;
+                if shell.interactive {
+                    // The terminal has shown `^C`.
+                    out.line("")?;
+                }
                 shell.client.interrupt(run)?;
             }
         }

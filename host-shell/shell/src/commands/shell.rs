@@ -13,6 +13,7 @@ use uio_protocol::inspect::{ExtensionInfo, LogLevel, LogLine};
 use super::CommandError;
 use super::symbols::{ImageFile, Objects};
 use crate::client::{Client, ClientError};
+use crate::instance::Instance;
 use crate::lock;
 use crate::text::near_matches;
 
@@ -94,6 +95,16 @@ pub struct Target {
     pub directory: Option<PathBuf>,
     /// Host folder that the guest sees at `/host`.
     pub share: Option<PathBuf>,
+}
+
+impl Target {
+    /// The guest of an instance; `image` replaces the instance's own copy of its image file.
+    #[must_use]
+    pub fn of(instance: Instance, image: Option<PathBuf>) -> Self {
+        let image = image.or_else(|| Some(instance.image_copy()));
+        let state = instance.state;
+        Self { name: state.name, image, directory: Some(instance.directory), share: state.share }
+    }
 }
 
 /// Where log events go.

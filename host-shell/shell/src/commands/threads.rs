@@ -29,10 +29,11 @@ impl Command for Threads {
 
     fn example(&self) -> &'static str {
         "> threads\n\
-         TID  NAME     STATE                 PRIO  CPU TIME  STACK   MARGIN\n  \
-         1  idle     ready                    0    11.8 s   16 KiB  14.2 KiB\n  \
-         2  app      sleeping 0.6 ms          2   520.1 ms  64 KiB  61.9 KiB\n  \
-         3  overlay  running                  3     2.4 ms  64 KiB  58.0 KiB"
+         TID  NAME     STATE              PRIO  CPU TIME    STACK    MARGIN\n  \
+         1  idle     ready                 0   57.2 ms    8 KiB   7.9 KiB\n  \
+         2  net      waiting: network      4    6.7 ms   64 KiB  28.6 KiB\n  \
+         3  overlay  running               2    8.9 ms  128 KiB  94.6 KiB\n  \
+         4  app      sleeping 550.4 µs     3    3.0 ms   64 KiB  63.8 KiB"
     }
 
     fn arity(&self) -> (usize, usize) {
@@ -77,7 +78,11 @@ fn state(state: &ThreadState, now_ns: u64) -> String {
     match state {
         // A wake time at the end of time is a sleep without one.
         ThreadState::Sleeping { until_ns } if *until_ns < u64::MAX => {
-            format!("sleeping {}", time(until_ns.saturating_sub(now_ns)))
+            match until_ns.checked_sub(now_ns) {
+                Some(left_ns @ 1..) => format!("sleeping {}", time(left_ns)),
+                // Its time has come; whoever answers this request has the processor.
+                _ => "sleeping, due".to_owned(),
+            }
         }
         state => state_name(state),
     }

@@ -4,10 +4,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::packages::{CLANG, QEMU, Tool, command_line, is_installed};
 use crate::instance::{RunDirectory, list};
 use crate::machine::accelerator::{KvmVerdict, kvm};
 use crate::machine::image::workspace;
+use uio_prerequisites::{CLANG, QEMU, Tool, command_line, is_installed};
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]

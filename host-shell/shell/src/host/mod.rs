@@ -1,4 +1,4 @@
 //! The host: what it has, what it lacks, how to get it.
 
 pub mod doctor;
-pub mod packages;
+pub use uio_prerequisites as packages;

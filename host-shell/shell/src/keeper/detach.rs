@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
 use super::serial::tail;
 use super::{KeeperError, POWER_OFF_GRACE, QUIT_GRACE};
@@ -91,12 +91,43 @@ pub fn start_detached(
     run: &RunDirectory,
     shell: &Path,
 ) -> Result<Instance, StartError> {
+    start(options, run, shell, None)
+}
+
+/// As [`start_detached`], but the guest is powered off when the calling thread ends, however that happens.
+///
+/// # Errors
+///
+/// As [`start_detached`].
+pub fn start_owned(options: &RunOptions, run: &RunDirectory, shell: &Path) -> Result<Instance, StartError> {
+    start(options, run, shell, Some(std::process::id()))
+}
+
+/// For a keeper: has SIGTERM sent to this process when its parent, `owner`, ends.
+///
+/// # Errors
+///
+/// When the operating system refuses, or the owner is gone already.
+pub fn end_with_owner(owner: u32) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    if getppid().map(Pid::as_raw_nonzero).is_none_or(|pid| pid.get() as u32 != owner) {
+        return Err(io::Error::other("whoever started this guest is gone"));
+    }
+    Ok(())
+}
+
+fn start(
+    options: &RunOptions,
+    run: &RunDirectory,
+    shell: &Path,
+    owner: Option<u32>,
+) -> Result<Instance, StartError> {
     let name = options.name.clone().unwrap_or_default();
     if let Ok(instance) = find(run, Some(&name)) {
         return Err(KeeperError::Instance(crate::instance::InstanceError::Taken(instance.state.name)).into());
     }
     let log = run.path().join(format!("{name}.keeper.log"));
-    let mut child = spawn(options, shell, &log).map_err(KeeperError::Io)?;
+    let mut child = spawn(options, shell, &log, owner).map_err(KeeperError::Io)?;
     let serial = run.instance(&name).join("serial.log");
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
@@ -122,10 +153,11 @@ pub fn start_detached(
     }
 }
 
-fn spawn(options: &RunOptions, shell: &Path, log: &Path) -> io::Result<Child> {
+fn spawn(options: &RunOptions, shell: &Path, log: &Path, owner: Option<u32>) -> io::Result<Child> {
     let log = File::create(log)?;
     Command::new(shell)
         .args(["run", "--keeper"])
+        .args(owner.map(|owner| format!("--owner={owner}")))
         .args(to_arguments(options))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use uio_protocol::error::RpcError;
 
-pub use detach::{StartError, start_detached, stop};
+pub use detach::{StartError, end_with_owner, start_detached, start_owned, stop};
 
 use crate::instance::{InstanceError, InstanceLock, RunDirectory, RunDirectoryError, State, Status, list};
 use crate::machine::accelerator::{KvmVerdict, kvm};

@@ -128,8 +128,9 @@ impl Line {
 fn command_line(options: &RunOptions) -> String {
     let isolation = match options.isolation_backend {
         IsolationChoice::Auto => None,
-        IsolationChoice::Pku => Some("isolation=pku"),
-        IsolationChoice::Pks => Some("isolation=pks"),
+        IsolationChoice::Pku => Some("uio.keys=pku"),
+        IsolationChoice::Pks => Some("uio.keys=pks"),
+        IsolationChoice::None => Some("uio.keys=none"),
     };
     let parts: Vec<&str> = isolation.into_iter().chain(options.append.as_deref()).collect();
     parts.join(" ")
@@ -181,7 +182,7 @@ mod tests {
         let line = line(&options);
         assert!(line.contains("-device virtio-serial-device -device virtserialport"));
         assert!(line.contains("virtio-mmio.force-legacy=false"));
-        assert!(line.contains("-append isolation=pks loglevel=debug"));
+        assert!(line.contains("-append uio.keys=pks loglevel=debug"));
         assert!(line.contains("-icount shift=0,sleep=off"));
         assert!(!line.contains("pci") && !line.contains("netdev"));
     }

@@ -66,6 +66,8 @@ pub enum IsolationChoice {
     Pku,
     /// Protection keys for supervisor pages.
     Pks,
+    /// None, as on a machine without keys: extensions load with `--isolation none` only.
+    None,
 }
 
 /// The guest's network card.

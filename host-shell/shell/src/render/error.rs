@@ -133,6 +133,9 @@ pub fn hint(error: &RpcError) -> Option<String> {
     Some(text.into())
 }
 
+/// Instructions that change the keys' rights; refused in ring 3 as well.
+const KEY_INSTRUCTIONS: [&str; 3] = ["wrpkru", "xrstor", "xrstors"];
+
 fn load_hint(error: &LoadError) -> Option<String> {
     let text = match error {
         LoadError::WrongBuild { .. } => {
@@ -143,8 +146,13 @@ fn load_hint(error: &LoadError) -> Option<String> {
         LoadError::Overflow { .. } => {
             "compile with -mcmodel=kernel (C) or -C code-model=kernel -C relocation-model=static (Rust)"
         }
+        // Nothing stops these in any ring: they need no privilege.
+        LoadError::ForbiddenInstruction { mnemonic, .. } if KEY_INSTRUCTIONS.contains(&mnemonic.as_str()) => {
+            "if the code does not mean it, another optimization level moves the bytes; `--isolation none` \
+             trusts it as the kernel"
+        }
         LoadError::ForbiddenInstruction { .. } => {
-            "`--isolation ring3` runs any code; `--isolation none` trusts it as the kernel"
+            "with `--isolation ring3` it loads, and faults there; `--isolation none` trusts it as the kernel"
         }
         LoadError::NoKey { .. } => "`unload` what is not needed, or load with `--isolation none`",
         LoadError::NoIsolation { .. } => "`feature` says what the machine offers",
@@ -152,4 +160,24 @@ fn load_hint(error: &LoadError) -> Option<String> {
         _ => return None,
     };
     Some(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use uio_protocol::error::Place;
+
+    use super::*;
+
+    #[test]
+    fn ring_3_is_suggested_for_what_faults_there_only() {
+        let hint_for = |mnemonic: &str| {
+            let place = Place { section: ".text".into(), offset: 7 };
+            hint(&RpcError::Load(LoadError::ForbiddenInstruction { place, mnemonic: mnemonic.into() }))
+                .unwrap()
+        };
+        assert!(hint_for("wrmsr").contains("ring3"));
+        for mnemonic in KEY_INSTRUCTIONS {
+            assert!(!hint_for(mnemonic).contains("ring3"), "{mnemonic}");
+        }
+    }
 }

@@ -12,6 +12,10 @@ use super::style::Style;
 /// Start of the names of the guest's gates into loaded code.
 const ENTRY_GATE_PREFIX: &str = "uio_gate_enter";
 
+/// Where the guest's window for loaded code begins: the last GiB.
+const WINDOW_START: u64 = 0xffff_ffff_c000_0000;
+const PAGE_BYTES: u64 = 4096;
+
 /// A report with names.
 pub struct Fault<'report> {
     report: &'report FaultReport,
@@ -31,7 +35,9 @@ impl<'report> Fault<'report> {
                 let whole = frames.len();
                 frames.truncate(whole.min(entry(&frames)));
                 // Where the entry gate begins, the stack is meant to end.
-                let complete = frames.len() < whole || matches!(stack.end, StackEnd::SnapshotEnds { .. });
+                let complete = frames.len() < whole
+                    || matches!(stack.end, StackEnd::SnapshotEnds { .. })
+                    || is_ring3_return(stack.end);
                 (frames, if complete { None } else { frames::end(stack.end) })
             }
             None => (Vec::new(), None),
@@ -163,6 +169,12 @@ fn stack(report: &FaultReport, space: &Space) -> Stack {
     let mut stack = space.unwind(&in_gate, &report.stack);
     stack.frames = stack.frames.split_off(1.min(stack.frames.len()));
     stack
+}
+
+/// Whether a stack ends in the guest's page to which code in ring 3 returns: it returns to the first byte of
+/// a page, as no call does.
+fn is_ring3_return(end: StackEnd) -> bool {
+    matches!(end, StackEnd::OutsideModules { address } if address >= WINDOW_START && address % PAGE_BYTES == 0)
 }
 
 /// How many frames lie before the gate through which the guest entered loaded code.

@@ -1,7 +1,7 @@
 //! A command line: words, and where its output goes.
 
 use std::fs::File;
-use std::io::{Stdout, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -112,10 +112,24 @@ fn next_word(text: &str) -> Result<(String, &str), CommandError> {
 ///
 /// As the command, after showing it.
 pub fn execute(shell: &mut Shell, text: &str, json: bool) -> Result<(), CommandError> {
-    let stdout = std::io::stdout();
+    let mut stdout = std::io::stdout();
     let style = Style::of(&stdout);
-    let mut stdout = LineWriter(stdout);
-    let mut recorded = shell.recorded(&mut stdout);
+    execute_to(shell, text, json, &mut stdout, style)
+}
+
+/// As [`execute`], with standard output's place taken by `sink`.
+///
+/// # Errors
+///
+/// As [`execute`].
+pub fn execute_to(
+    shell: &mut Shell,
+    text: &str,
+    json: bool,
+    sink: &mut dyn Write,
+    style: Style,
+) -> Result<(), CommandError> {
+    let mut recorded = shell.recorded(sink);
     let mut out = Output::new(&mut recorded, style, json);
     let result = execute_into(shell, text, &mut out);
     let flushed = out.flush();
@@ -212,19 +226,6 @@ fn to_program(
 
 fn wait(child: &mut Child) -> Result<std::process::ExitStatus, CommandError> {
     child.wait().map_err(CommandError::Output)
-}
-
-/// Standard output without its line buffering for large pieces.
-struct LineWriter(Stdout);
-
-impl Write for LineWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
 }
 
 #[cfg(test)]

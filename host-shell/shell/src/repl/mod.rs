@@ -42,13 +42,53 @@ pub fn run_lines<'a>(
     Ok(())
 }
 
-/// Reads and runs commands until Ctrl-D. A failed command is shown, and the prompt comes again. Gives
-/// `false` if commands came from a pipe and one of them failed.
+/// What stands before a command, plain and as a terminal shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// Without colours, as the transcript has it.
+    pub plain: String,
+    /// With the terminal's colours.
+    pub styled: String,
+}
+
+impl Prompt {
+    /// The prompt of `shell`.
+    #[must_use]
+    pub fn of(shell: &Shell, style: Style) -> Self {
+        let plain = format!("{}> ", shell.target.name);
+        Self { styled: style.good(&plain), plain }
+    }
+}
+
+/// Runs a line as if it had been typed after `prompt`: it goes to the transcript as well, and an earlier
+/// Ctrl-C is forgotten. Failures are shown.
+///
+/// # Errors
+///
+/// As the command.
+pub fn submit(
+    shell: &mut Shell,
+    prompt: &Prompt,
+    text: &str,
+    json: bool,
+    sink: &mut dyn Write,
+    style: Style,
+) -> Result<(), CommandError> {
+    shell.record(format!("{}{text}\n", prompt.plain).as_bytes());
+    shell.interrupts.clear();
+    if text.is_empty() || text.starts_with('#') {
+        return Ok(());
+    }
+    line::execute_to(shell, text, json, sink, style)
+}
+
+/// Reads and runs commands until Ctrl-D. A failed command is shown, and the prompt comes again; `parting` is
+/// said at the end. Gives `false` if commands came from a pipe and one of them failed.
 ///
 /// # Errors
 ///
 /// When the terminal fails.
-pub fn interact(shell: Shell, json: bool) -> rustyline::Result<bool> {
+pub fn interact(shell: Shell, json: bool, parting: &str) -> rustyline::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Ok(read_plain(shell, json));
     }
@@ -67,7 +107,6 @@ pub fn interact(shell: Shell, json: bool) -> rustyline::Result<bool> {
         // The first session has none.
         let _ = editor.load_history(path);
     }
-    greet(&shell.borrow());
     shell.borrow().warm_symbols();
     {
         let mut printer = editor.create_external_printer()?;
@@ -81,30 +120,24 @@ pub fn interact(shell: Shell, json: bool) -> rustyline::Result<bool> {
             eprintln!("no log messages at the prompt: {error}");
         }
     }
-    let style = Style::of(&std::io::stdout());
-    let plain = format!("{}> ", shell.borrow().target.name);
-    let prompt = (plain.clone(), style.good(&plain));
+    let mut stdout = std::io::stdout();
+    let style = Style::of(&stdout);
+    let prompt = Prompt::of(&shell.borrow(), style);
     loop {
-        match editor.readline(&prompt) {
+        match editor.readline(&(prompt.plain.clone(), prompt.styled.clone())) {
             Ok(text) => {
                 let text = text.trim();
                 if text == "exit" || text == "quit" {
                     break;
                 }
-                let mut shell = shell.borrow_mut();
-                shell.record(format!("{plain}{text}\n").as_bytes());
-                shell.interrupts.clear();
-                if !text.is_empty() && !text.starts_with('#') {
-                    // Shown already; the prompt goes on.
-                    let _ = line::execute(&mut shell, text, json);
-                }
-                drop(shell);
+                // Shown already; the prompt goes on.
+                let _ = submit(&mut shell.borrow_mut(), &prompt, text, json, &mut stdout, style);
                 if let Some(path) = &history {
                     let _ = editor.append_history(path);
                 }
                 if !shell_connected(&editor) {
                     eprintln!("{} the guest is gone", style.error("error:"));
-                    break;
+                    return Ok(true);
                 }
             }
             // Ctrl-C at the prompt drops the line that was being typed.
@@ -113,7 +146,7 @@ pub fn interact(shell: Shell, json: bool) -> rustyline::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-    eprintln!("detached; the guest runs on");
+    eprintln!("{parting}");
     Ok(true)
 }
 
@@ -134,7 +167,8 @@ fn read_plain(mut shell: Shell, json: bool) -> bool {
     good
 }
 
-fn greet(shell: &Shell) {
+/// Says which guest this is.
+pub fn greet(shell: &Shell) {
     let style = Style::of(&std::io::stdout());
     let build = &shell.client.welcome().build_id.0[..4];
     let build = crate::render::units::hex(build);

@@ -17,6 +17,7 @@ pub(crate) fn output(name: &str) -> PathBuf {
 
 /// Runs `compiler` and fails the test with its messages if it fails.
 pub(crate) fn execute(compiler: &str, arguments: &[&str]) -> Vec<u8> {
+    uio_prerequisites::require(&[uio_prerequisites::CLANG]);
     let result = Command::new(compiler).args(arguments).output();
     let output = match result {
         Ok(output) => output,

@@ -1,7 +1,11 @@
-//! Installing what is missing, by apt.
+//! The programs that uio needs beside Rust: which there are, and installing what is missing, by apt.
+//!
+//! The shell asks before it starts a guest or compiles an extension, tests before they use a program.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 /// A program that uio needs, and the Debian package that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +69,17 @@ pub fn command_line(tools: &[Tool]) -> String {
     format!("{sudo}apt-get install -y --no-install-recommends {}", packages.join(" "))
 }
 
+/// One installation at a time in a process; apt itself keeps processes apart.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
 /// Makes sure that `tools` are there: installs them when root on a Debian, after saying so.
 ///
 /// # Errors
 ///
 /// [`InstallError`]; its hint is the exact command.
 pub fn ensure(tools: &[Tool]) -> Result<(), InstallError> {
+    // What a panicking thread left is what apt left; the next look finds out.
+    let _one = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let missing: Vec<Tool> = tools.iter().copied().filter(|tool| !is_installed(tool.program)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -91,9 +100,22 @@ pub fn ensure(tools: &[Tool]) -> Result<(), InstallError> {
     }
 }
 
+/// [`ensure`] for tests.
+///
+/// # Panics
+///
+/// With the command that installs what is missing, if it could not be installed.
+pub fn require(tools: &[Tool]) {
+    if let Err(error) = ensure(tools) {
+        panic!("{error}; {}", error.hint());
+    }
+}
+
 /// apt's chatter goes to standard error, so that the caller's output stays its own.
 fn apt(arguments: &[&str]) -> bool {
     Command::new("apt-get")
+        // Another process may be installing: wait for it.
+        .args(["-o", "DPkg::Lock::Timeout=600"])
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())

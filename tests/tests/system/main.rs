@@ -1,0 +1,14 @@
+//! Boots guests, drives the shell on them, and looks at what a person would see.
+
+mod commands;
+mod concurrency;
+mod console;
+mod containment;
+mod extensions;
+mod files;
+mod lifecycle;
+mod links;
+mod machines;
+mod memory;
+mod prompt;
+mod resilience;
