@@ -156,15 +156,24 @@ fn unloading_gives_memory_back() {
     assert_eq!(guest.json("threads").len(), threads, "threads are left");
 }
 
+const LEAKS: usize = 6;
+
 #[test]
 fn the_leak_finder_finds_a_leak() {
     let guest = Guest::start(&["--net", "none"]);
     let object = extension("heap_leaks");
     let before = guest.say(&[&format!("run --budget 20000 {object}")]);
-    let _ = guest.say(&["call leak 12345", "call leak 12345"]);
+    for _ in 0..LEAKS {
+        let _ = guest.say(&["call leak 12345"]);
+    }
     let after = guest.say(&["run --budget 20000 heap_leaks"]);
-    let line = |text: &str| {
-        text.lines().any(|line| line.split_whitespace().next() == Some("12345") || line.contains("12352"))
+    // Blocks of this size, by the table of sizes. A stale copy of a pointer may hide one or two.
+    let leaked = |text: &str| -> usize {
+        let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row.len() == 3 && row[0].parse().is_ok_and(|size| (12_345..12_500).contains(&size)))
+            .filter_map(|row| row[1].parse::<usize>().ok())
+            .sum()
     };
-    assert!(!line(&before) && line(&after), "before:\n{before}\nafter:\n{after}");
+    assert_eq!(leaked(&before), 0, "{before}");
+    assert!((LEAKS / 2..=LEAKS).contains(&leaked(&after)), "{after}");
 }

@@ -89,8 +89,9 @@ fn tab_completes() {
     }
     // More than one candidate: they are listed.
     terminal.type_keys("lo\t\t");
-    terminal.wait_for("load");
     terminal.wait_for("log");
+    terminal.wait_for("load");
+    terminal.wait_for("> lo");
     terminal.press_control('c');
     let _ = terminal.prompt();
     terminal.type_keys("unl\thel\r");

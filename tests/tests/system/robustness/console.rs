@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// How long the counter is watched in peace, to know its pace.
 const PEACE: Duration = Duration::from_millis(700);
 /// Pace in a flood against pace in peace: nine tenths on an idle machine, near nothing if the overlay kept the processor.
-const PACE_LEFT_MIN: f64 = 0.4;
+const PACE_LEFT_MIN: f64 = 0.3;
 
 /// The console's connection, without a client around it.
 struct Raw {
