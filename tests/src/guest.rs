@@ -78,7 +78,6 @@ impl Home {
         command
             .env("XDG_RUNTIME_DIR", self.path())
             .env("XDG_STATE_HOME", self.path().join("state"))
-            .env("HOME", self.path())
             .env("TERM", "xterm")
             .env("NO_COLOR", "1");
     }

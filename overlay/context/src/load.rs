@@ -244,7 +244,7 @@ fn link_once(
         }
         let start = platform
             .map(pages, &format!("extension {} {what}", plan.name()), false)
-            .map_err(|error| LoadError::NoRoom { bytes: error.bytes })?;
+            .map_err(|_| LoadError::NoRoom { bytes: u64::from(pages) * PAGE_BYTES })?;
         mappings.push(Mapping { start, pages });
         Ok(start)
     };

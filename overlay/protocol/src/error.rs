@@ -170,7 +170,7 @@ pub enum LoadError {
         /// What it lacks.
         reason: String,
     },
-    /// The window for loaded code has no room.
+    /// The window for loaded code has no room, or the machine no memory.
     NoRoom {
         /// Bytes asked for.
         bytes: u64,

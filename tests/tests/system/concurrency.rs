@@ -1,7 +1,5 @@
 //! Several shells at once.
 
-use std::thread;
-
 use uio_protocol::limits::SESSIONS_MAX;
 use uio_tests::artifacts::extension;
 use uio_tests::counter::Counter;
@@ -49,37 +47,4 @@ fn one_shell_too_many_is_refused_politely() {
     let free = || guest.execute(&["info"]).code == Some(0);
     assert!(uio_tests::process::within(std::time::Duration::from_secs(10), free));
     Counter::of(&guest).must_grow("a refused shell");
-}
-
-#[test]
-fn two_shells_load_at_once() {
-    let guest = Guest::start(&["--net", "none"]);
-    let objects: Vec<String> = ["hello", "add", "counter_watch", "heap_leaks"].map(extension).to_vec();
-    for _ in 0..3 {
-        thread::scope(|scope| {
-            for object in &objects {
-                let guest = &guest;
-                scope.spawn(move || guest.say(&[&format!("load {object}")]));
-            }
-        });
-        let mut names: Vec<String> =
-            guest.json("ext").iter().filter_map(|one| one["name"].as_str().map(str::to_owned)).collect();
-        names.sort();
-        assert_eq!(names, ["add", "counter_watch", "heap_leaks", "hello"]);
-        thread::scope(|scope| {
-            for name in &names {
-                let guest = &guest;
-                scope.spawn(move || guest.say(&[&format!("unload {name}")]));
-            }
-        });
-        assert!(guest.json("ext").is_empty());
-    }
-    // The same one from two sides: exactly one wins.
-    let codes: Vec<Option<i32>> = thread::scope(|scope| {
-        let load = || scope.spawn(|| guest.execute(&[&format!("load {}", objects[0])]).code);
-        let (one, two) = (load(), load());
-        vec![one.join().expect("a shell"), two.join().expect("a shell")]
-    });
-    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
-    assert_eq!(guest.json("ext").len(), 1);
 }

@@ -1,10 +1,9 @@
-//! Shells that come and go in every way, ten thousand times.
+//! Shells that leave in the middle of something.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use uio_protocol::limits::UPLOADS_MAX;
-use uio_shell::client::Client;
 use uio_tests::artifacts::extension;
 use uio_tests::counter::Counter;
 use uio_tests::guest::{Guest, signal};
@@ -13,41 +12,14 @@ use uio_tests::session::Session;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const ROUNDS: usize = 10_000;
-/// Ten milliseconds a round on a loaded machine.
-const ROUNDS_LIMIT: Duration = Duration::from_secs(100);
+/// Uploads of two MiB that are begun and left.
+const ROUNDS: usize = 6;
 
 /// What a round must not use up: sessions, memory, threads.
 fn holdings(guest: &Guest) -> (u64, u64, usize) {
     let info = &guest.json("info")[0];
     let number = |field: &str| info[field].as_u64().expect("a number");
     (number("shells"), number("memory_free_bytes"), guest.json("threads").len())
-}
-
-#[test]
-fn attach_and_detach_ten_thousand_times() {
-    let guest = Guest::start(&["--net", "none"]);
-    let counter = Counter::of(&guest);
-    let round = || drop(Client::connect(&guest.socket(), PATIENCE).expect("a session"));
-    for _ in 0..100 {
-        round();
-    }
-    let shells = |count| within(PATIENCE, || guest.json("info")[0]["shells"] == count);
-    // The counter's session, and the one that asks.
-    assert!(shells(2), "{:?}", holdings(&guest));
-    let before = holdings(&guest);
-    let started = Instant::now();
-    for _ in 0..ROUNDS {
-        round();
-    }
-    let took = started.elapsed();
-    println!("{ROUNDS} rounds: {:.2} ms each", took.as_secs_f64() * 1000.0 / ROUNDS as f64);
-    assert!(took < ROUNDS_LIMIT, "{took:?}");
-    assert!(shells(2), "{:?}", holdings(&guest));
-    assert_eq!(holdings(&guest), before);
-    counter.must_grow("10,000 sessions");
-    drop(counter);
-    assert!(shells(1), "{:?}", holdings(&guest));
 }
 
 /// Half of them leave without a word.
@@ -116,10 +88,10 @@ fn half_a_load_is_forgotten() {
     round();
     assert!(within(PATIENCE, || holdings(&guest).0 == 1));
     let before = holdings(&guest);
-    for _ in 0..20 {
+    for _ in 0..ROUNDS {
         round();
     }
-    // All of it together, had it been kept, would be forty.
+    // All of it together, had it been kept, would be three times as much.
     let lost_mib = || before.1.saturating_sub(holdings(&guest).1) >> 20;
     let few = within(PATIENCE, || holdings(&guest).0 == 1 && lost_mib() <= UPLOADS_MAX as u64);
     assert!(few, "{before:?} before, {:?} after", holdings(&guest));

@@ -68,7 +68,7 @@ fn load_headline(error: &LoadError) -> String {
         ),
         LoadError::NoKey { in_use } => format!("all protection keys are taken, {in_use} domains hold one"),
         LoadError::NoIsolation { reason } => format!("this machine cannot isolate like that: {reason}"),
-        LoadError::NoRoom { bytes } => format!("no room for {} in the window for loaded code", size(*bytes)),
+        LoadError::NoRoom { bytes } => format!("no room for {} of loaded code", size(*bytes)),
         LoadError::InitFaulted { .. } => "its constructors or `init` were ended by the guest".into(),
         LoadError::InitFailed(value) => format!("its `init` returned {value}"),
     }
@@ -158,7 +158,9 @@ fn load_hint(error: &LoadError) -> Option<String> {
         LoadError::NoIsolation { .. } => {
             "`feature` says what the machine offers; `--isolation none` trusts the code as the kernel"
         }
-        LoadError::NoRoom { .. } => "`ext` shows who holds the window; `unload` gives memory back",
+        LoadError::NoRoom { .. } => {
+            "`info` shows how much memory is free, `ext` who holds some; `unload` gives it back"
+        }
         _ => return None,
     };
     Some(text.into())
