@@ -23,11 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Ctrl-D.
 const END: &[u8] = b"\x04";
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     let _guest = Kept::start(bench, NAME, None)?;
     let mut times = Vec::with_capacity(ATTACHES);
     for attach in 1..=ATTACHES {
@@ -73,5 +69,9 @@ fn leave(shell: &mut Supervised) -> Result<(), BenchError> {
     if shell.ends_within(TIMEOUT) {
         return Ok(());
     }
-    Err(BenchError::Timeout { what: "end of the shell after Ctrl-D".into(), after: TIMEOUT, log: String::new() })
+    Err(BenchError::Timeout {
+        what: "end of the shell after Ctrl-D".into(),
+        after: TIMEOUT,
+        log: String::new(),
+    })
 }

@@ -25,11 +25,7 @@ const MACHINES: [(Machine, &str, &str); 2] = [
     (Machine::Microvm, metrics::BOOT_MICROVM, metrics::BOOT_MICROVM_INSTRUCTIONS),
 ];
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     let mut wall = [Vec::new(), Vec::new()];
     let mut inside = [Vec::new(), Vec::new()];
     for boot in 1..=BOOTS {
@@ -42,7 +38,8 @@ pub(super) fn measure(
     }
     for ((_, wall_metric, _), (wall, inside)) in MACHINES.into_iter().zip(wall.iter().zip(inside)) {
         let (wall, inside) = (Samples::millis(wall), Samples::new(inside));
-        let part = |value: Option<f64>| value.map_or_else(|| "unknown".into(), |value| format!("{value:.2} ms"));
+        let part =
+            |value: Option<f64>| value.map_or_else(|| "unknown".into(), |value| format!("{value:.2} ms"));
         let method = format!(
             "minimum of {} boots, interleaved with the other machine's, from QEMU's start to `{READY_LINE}` on the serial \
              port, under {}; median {}; of it in the guest, by its clock, {}",

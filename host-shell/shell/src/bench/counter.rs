@@ -67,7 +67,8 @@ impl Counter {
         let out = bench.path(&format!("{name}.counts"));
         let _ = fs::remove_file(&out);
         let Window { head, from, to, wait, range } = window;
-        let mut plugin = format!("{},out={},head={head:#x},from={from},to={to}", self.library.display(), out.display());
+        let mut plugin =
+            format!("{},out={},head={head:#x},from={from},to={to}", self.library.display(), out.display());
         if let Some(wait) = wait {
             plugin.push_str(&format!(",wait={}", wait.display()));
         }

@@ -10,11 +10,7 @@ use super::workbench::Workbench;
 
 const KIB: f64 = 1024.0;
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     progress.step("reading the images");
     let with = breakdown(&bench.images.with)?;
     let without = breakdown(&bench.images.without)?;
@@ -51,7 +47,8 @@ fn image_rows(sheet: &mut Sheet, with: &Breakdown, without: &Breakdown) {
         each.join(", ")
     );
     sheet.set(metrics::PARTS_SIZE, Some(bytes / KIB), method);
-    let how = "memory sizes of the ELF file's loaded segments: code, constants, data, zeroed data and boot pages";
+    let how =
+        "memory sizes of the ELF file's loaded segments: code, constants, data, zeroed data and boot pages";
     sheet.set(metrics::IMAGE_WITH, Some(with.loaded as f64 / KIB), how);
     sheet.set(metrics::IMAGE_WITHOUT, Some(without.loaded as f64 / KIB), how);
     let growth = (with.loaded as f64 - without.loaded as f64) / KIB;

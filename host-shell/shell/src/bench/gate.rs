@@ -8,11 +8,7 @@ use super::progress::Progress;
 use super::sheet::Sheet;
 use super::workbench::Workbench;
 
-pub(super) fn measure(
-    _bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(_bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     progress.step("gates in this process");
     let costs = gate_cycles().map_err(|error| malformed(&error))?;
     let per_cycle = costs.ticks_per_core_cycle;

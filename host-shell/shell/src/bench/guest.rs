@@ -131,8 +131,7 @@ impl Kept {
         line.push("--".into());
         line.push(bench.images.with.display().to_string());
         let log_path: PathBuf = bench.path(&format!("{name}.log"));
-        let log =
-            std::fs::File::create(&log_path).map_err(BenchError::io(log_path.display().to_string()))?;
+        let log = std::fs::File::create(&log_path).map_err(BenchError::io(log_path.display().to_string()))?;
         let mut command = bench.guarded(&bench.shell);
         command.args(line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut keeper = bench.spawn(&mut command, Leads::Session)?;

@@ -33,8 +33,10 @@ impl Images {
 
 /// Reads an image's symbols.
 pub(super) fn open(path: &Path) -> Result<Image, BenchError> {
-    Image::open(path)
-        .map_err(|error| BenchError::Malformed { what: "the image", found: format!("{}: {error}", path.display()) })
+    Image::open(path).map_err(|error| BenchError::Malformed {
+        what: "the image",
+        found: format!("{}: {error}", path.display()),
+    })
 }
 
 /// Start and end of the function or variable `name`.

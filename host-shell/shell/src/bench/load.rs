@@ -20,7 +20,7 @@ const LOADS: usize = 40;
 /// Loads before them.
 const WARM_UP: usize = 3;
 /// What the extension returns if it was linked right.
-const RESULT: i64 = 4;
+const RESULT: i64 = 5;
 /// How long a run may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// CPU time that a run may use, in milliseconds.
@@ -33,11 +33,7 @@ struct Times {
     run: Duration,
 }
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     let object = compiler::extension(bench, "sample", include_str!("sample.c"))?;
     let guest = Kept::start(bench, "load", None)?;
     let client = guest.connect()?;
@@ -73,7 +69,10 @@ fn load_once(client: &Client, object: &[u8]) -> Result<Times, BenchError> {
     let end = run(client, extension, vec!["sample".to_owned()], BUDGET_MS, TIMEOUT, |_| {})?;
     let ended = Instant::now();
     if end.outcome != Outcome::Returned(RESULT) {
-        return Err(BenchError::Malformed { what: "the extension's result", found: format!("{:?}", end.outcome) });
+        return Err(BenchError::Malformed {
+            what: "the extension's result",
+            found: format!("{:?}", end.outcome),
+        });
     }
     client.unload(extension)?;
     Ok(Times { whole: ended - begun, link: linked - begun, run: ended - linked })
@@ -107,7 +106,11 @@ pub(super) fn run(
             Some(RunEvent::Output(bytes)) => output(&bytes),
             Some(RunEvent::Ended(end)) => return Ok(end),
             None => {
-                return Err(BenchError::Timeout { what: "end of the run".into(), after: timeout, log: String::new() });
+                return Err(BenchError::Timeout {
+                    what: "end of the run".into(),
+                    after: timeout,
+                    log: String::new(),
+                });
             }
         }
     }

@@ -30,11 +30,7 @@ const SIZES: [(u64, u64, &str, &str); 3] = [
     (256 << 10, 128, metrics::READ_256K, metrics::WRITE_256K),
 ];
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     let object = compiler::extension(bench, "ninep", include_str!("ninep.c"))?;
     let share = bench.path("share");
     std::fs::create_dir_all(&share).map_err(BenchError::io(share.display().to_string()))?;
@@ -81,13 +77,15 @@ fn transfer(
     let path = format!("/host/data-{bytes}");
     let arguments = vec!["ninep".to_owned(), word.to_owned(), path, bytes.to_string(), blocks.to_string()];
     let mut printed = Vec::new();
-    let end = load::run(client, extension, arguments, 0, TIMEOUT, |output| printed.extend_from_slice(output))?;
+    let end =
+        load::run(client, extension, arguments, 0, TIMEOUT, |output| printed.extend_from_slice(output))?;
     let text = String::from_utf8_lossy(&printed).trim().to_owned();
     match (end.outcome, text.parse()) {
         (Outcome::Returned(0), Ok(nanoseconds)) if nanoseconds > 0 => Ok(nanoseconds),
-        (outcome, _) => {
-            Err(BenchError::Malformed { what: "the result of a transfer", found: format!("{outcome:?} {text}") })
-        }
+        (outcome, _) => Err(BenchError::Malformed {
+            what: "the result of a transfer",
+            found: format!("{outcome:?} {text}"),
+        }),
     }
 }
 
@@ -95,9 +93,10 @@ fn transfer(
 fn debian() -> String {
     let kernel = DEBIAN_IMAGES.iter().find_map(|folder| {
         let entries = std::fs::read_dir(folder).ok()?;
-        entries.flatten().map(|entry| entry.path()).find(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
-        })
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")))
     });
     match kernel {
         None => "No Debian guest is installed here: its figures are published ones".into(),

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::counter::{Counter, Counts, Window};
 use super::error::BenchError;
+use super::guest::{READY_LINE, START_TIMEOUT};
 use super::images::{open, symbol};
 use super::metrics;
 use super::progress::Progress;
 use super::sheet::Sheet;
 use super::workbench::Workbench;
-use super::guest::{READY_LINE, START_TIMEOUT};
 use crate::client::Client;
 use crate::machine::Machine;
 
@@ -22,11 +22,7 @@ const ROUNDS: u64 = 2_000;
 /// Counted guests of each kind. Every one must count the same.
 const REPEATS: usize = 2;
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     let counter = Counter::build(bench)?;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for repeat in 1..=REPEATS {
@@ -62,7 +58,8 @@ pub(super) fn measure(
     sheet.set(
         metrics::PERIOD_DIFFERENCE,
         Some(per_round(with.total) - per_round(without.total)),
-        format!("difference of the two rows above: the kernel's side of a switch knows more threads and keys; {how}"),
+        format!("difference of the two rows above, all of it in the kernel's switch to and from the application: it looks at one more \
+             thread, at the key register, and at whether the thread is to be ended; {how}"),
     );
     sheet.set(
         metrics::DETACHED,

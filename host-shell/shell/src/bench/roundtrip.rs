@@ -25,18 +25,17 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// Spreads the markers over all bits, so that no old answer looks like a new one (the golden ratio).
 const MARKER_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-pub(super) fn measure(
-    bench: &Workbench,
-    sheet: &mut Sheet,
-    progress: &Progress,
-) -> Result<(), BenchError> {
+pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     let image = &bench.images.with;
     let (period, _) = symbol(&open(image)?, image, PERIOD)?;
     let guest = Kept::start(bench, "roundtrip", None)?;
     let client = guest.connect()?;
     let mut markers = 0_u64;
-    let through = format!("`Ping` with a unique marker, checked in the reply, through `uio-shell run`'s socket; \
-        guest under {}", bench.accel.name());
+    let through = format!(
+        "`Ping` with a unique marker, checked in the reply, through `uio-shell run`'s socket; \
+        guest under {}",
+        bench.accel.name()
+    );
     for (busy, p50, p99) in
         [(false, metrics::IDLE_P50, metrics::IDLE_P99), (true, metrics::BUSY_P50, metrics::BUSY_P99)]
     {
@@ -52,7 +51,11 @@ pub(super) fn measure(
         let method = format!(
             "{} requests, {through}; application {}; minimum {:.0}, maximum {:.0} µs",
             samples.len(),
-            if busy { "never sleeps: it has priority, and the overlay gets a turn every 10 ms" } else { "works 1 ms in 300" },
+            if busy {
+                "never sleeps: it has priority, and the overlay gets a turn every 10 ms"
+            } else {
+                "works a few microseconds each millisecond"
+            },
             samples.min().unwrap_or_default(),
             samples.max().unwrap_or_default(),
         );

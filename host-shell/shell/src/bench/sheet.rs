@@ -76,12 +76,12 @@ impl Sheet {
     }
 
     /// Ends a part; what it has not measured says why.
-    pub(super) fn close(&mut self, part: &str, error: Option<BenchError>) -> &[Row] {
+    pub(super) fn close(&mut self, part: &str, error: Option<&BenchError>) -> &[Row] {
         let first = self.rows.iter().position(|row| row.metric.part == part).unwrap_or(0);
         let count = self.rows[first..].iter().take_while(|row| row.metric.part == part).count();
         for row in &mut self.rows[first..first + count] {
             if row.method.is_empty() {
-                row.method = match &error {
+                row.method = match error {
                     Some(error) => error.to_string(),
                     None => "not measured".into(),
                 };
@@ -112,7 +112,7 @@ mod tests {
     fn a_part_that_fails_says_why_in_each_of_its_rows() {
         let mut sheet = Sheet::new();
         sheet.set(metrics::ATTACH_MEDIAN, Some(101.0), "measured");
-        let rows = sheet.close(metrics::ATTACH, Some(BenchError::Missing("qemu")));
+        let rows = sheet.close(metrics::ATTACH, Some(&BenchError::Missing("qemu")));
         assert!(rows.len() > 1);
         for row in rows {
             if row.metric().name == metrics::ATTACH_MEDIAN {

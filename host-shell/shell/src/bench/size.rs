@@ -61,16 +61,19 @@ pub(super) fn breakdown(path: &Path) -> Result<Breakdown, BenchError> {
             _ => {}
         }
     }
-    let painted = attribution::attribute(&elf, &bytes, text.clone()).map_err(|error| malformed(error.to_string()))?;
+    let painted =
+        attribution::attribute(&elf, &bytes, text.clone()).map_err(|error| malformed(error.to_string()))?;
     for group in painted.iter().flatten() {
         sizes.add(*group, 1);
     }
     for symbol in elf.syms.iter().filter(|symbol| symbol.st_size > 0) {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
-        let group = || Group::of_path(&demangle(name)).unwrap_or(Group::Other);
+        let group = || Group::of_symbol(&demangle(name)).unwrap_or(Group::Other);
         if symbol.st_type() == STT_OBJECT {
             sizes.add(group(), symbol.st_size);
-        } else if text.contains(&symbol.st_value) && painted[(symbol.st_value - text.start) as usize].is_none() {
+        } else if text.contains(&symbol.st_value)
+            && painted[(symbol.st_value - text.start) as usize].is_none()
+        {
             // Assembly has no debug information.
             sizes.add(group(), symbol.st_size);
         }
