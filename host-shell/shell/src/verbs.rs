@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use uio_prerequisites::{QEMU, ensure};
+use uio_shell::bench::BenchError;
 use uio_shell::cli::{AttachArguments, RunArguments, Suite};
 use uio_shell::client::Client;
 use uio_shell::commands::{Interrupts, Shell, Target, error_text};
@@ -47,7 +48,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .and_then(KeeperError::hint)
             .or_else(|| error.downcast_ref::<StartError>().and_then(StartError::hint))
             .or_else(|| error.downcast_ref::<InstanceError>().and_then(InstanceError::hint))
-            .or_else(|| error.downcast_ref::<DemoError>().and_then(DemoError::hint));
+            .or_else(|| error.downcast_ref::<DemoError>().and_then(DemoError::hint))
+            .or_else(|| error.downcast_ref::<BenchError>().and_then(BenchError::hint));
         Self { message: error.to_string(), hint }
     }
 }

@@ -165,7 +165,7 @@ impl Overlay {
 }
 
 fn decode(bytes: &[u8]) -> Result<ExtensionImage, RpcError> {
-    let reason = match postcard::take_from_bytes(bytes) {
+    let reason = match uio_protocol::message::take(bytes) {
         Ok((image, [])) => return Ok(image),
         Ok((_, rest)) => format!("{} bytes are left over behind the image", rest.len()),
         Err(error) => format!("the image does not decode: {error}"),

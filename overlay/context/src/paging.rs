@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 use uio_protocol::limits::FRAME_BYTES_MAX;
+use uio_protocol::message;
 
 /// Bytes of a serialized message that surely fit a frame: COBS adds one byte in 254, header and
 /// checksum take 16, and the variants around a list a few more.
@@ -33,7 +34,7 @@ pub(crate) fn page_within<T: Serialize>(items: impl IntoIterator<Item = T>, byte
 /// Serializes a message. All of the crate goes through here: each other way in which postcard can do
 /// it is a second copy of the code for every message.
 pub(crate) fn serialize<T: Serialize>(item: &T) -> Option<Vec<u8>> {
-    postcard::to_extend(item, Vec::new()).ok()
+    message::append(item, Vec::new()).ok()
 }
 
 #[cfg(test)]

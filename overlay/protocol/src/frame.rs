@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::checksum::crc32;
 use crate::limits::FRAME_BYTES_MAX;
+use crate::message;
 
 /// Version of the frame layout itself. What the bodies mean is compared by
 /// [`crate::PROTOCOL_HASH`].
@@ -123,7 +124,7 @@ impl core::error::Error for FrameError {}
 ///
 /// [`FrameError::TooLong`] if the frame would pass [`FRAME_BYTES_MAX`]; the sender splits or refuses.
 pub fn encode<T: Serialize>(header: Header, message: &T) -> Result<Vec<u8>, FrameError> {
-    let plain = postcard::to_extend(message, header_bytes(header)).map_err(|_| FrameError::BadBody)?;
+    let plain = message::append(message, header_bytes(header)).map_err(|_| FrameError::BadBody)?;
     seal(plain)
 }
 
@@ -164,7 +165,7 @@ impl Frame {
     ///
     /// [`FrameError::BadBody`] if it is another message, or has bytes left over.
     pub fn message<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
-        match postcard::take_from_bytes(&self.body) {
+        match message::take(&self.body) {
             Ok((message, [])) => Ok(message),
             _ => Err(FrameError::BadBody),
         }

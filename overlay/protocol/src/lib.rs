@@ -19,6 +19,7 @@ pub mod frame;
 pub mod image;
 pub mod inspect;
 pub mod limits;
+pub mod message;
 pub mod rpc;
 
 pub use address::GuestAddress;

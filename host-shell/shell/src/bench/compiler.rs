@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use super::error::BenchError;
 use super::workbench::Workbench;
-use crate::host::packages::is_installed;
 use crate::machine::image::workspace;
+use uio_prerequisites::is_installed;
 
 /// Compiles a shared library for the host.
 pub(super) fn library(bench: &Workbench, name: &str, source: &str) -> Result<PathBuf, BenchError> {
@@ -23,7 +23,8 @@ pub(super) fn extension(bench: &Workbench, name: &str, source: &str) -> Result<V
     let file = write(bench, name, source)?;
     let script = workspace().ok_or(BenchError::NoWorkspace)?.join("extensions/build.sh");
     let mut command = Command::new(script);
-    command.arg(bench.path("objects")).arg(&file);
+    // Without debug information: it stays on the host in any case.
+    command.arg(bench.path("objects")).arg(&file).env("CFLAGS", "-g0");
     run(command, &file)?;
     let object = bench.path("objects").join(format!("{name}.o"));
     std::fs::read(&object).map_err(BenchError::io(object.display().to_string()))

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uio_prerequisites::InstallError;
+
 use crate::client::ClientError;
 use crate::instance::RunDirectoryError;
 use crate::machine::image::ImageError;
@@ -26,6 +28,9 @@ pub enum BenchError {
     /// No image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A program is missing.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The folder for sockets cannot be used.
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
@@ -85,6 +90,17 @@ pub enum BenchError {
 }
 
 impl BenchError {
+    /// The next step.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Install(error) => Some(error.hint()),
+            Self::Image(error) => error.hint(),
+            Self::NoWorkspace => Some("go to the folder of the uio sources".into()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -112,7 +112,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric(ATTACH, ATTACH_MINIMUM, "ms", None, None),
     metric(ATTACH, ATTACH_MEDIAN, "ms", Some(100.0), None),
     metric(ROUNDTRIP, IDLE_P50, "µs", None, Some(peers::LINUX_CONSOLE)),
-    metric(ROUNDTRIP, IDLE_P99, "µs", None, Some(peers::LINUX_SSH)),
+    metric(ROUNDTRIP, IDLE_P99, "µs", None, None),
     metric(ROUNDTRIP, BUSY_P50, "µs", None, Some(peers::UIO_BUSY)),
     metric(ROUNDTRIP, BUSY_P99, "µs", None, None),
     metric(LOAD, LOAD_P50, "ms", None, Some(peers::UIO_LOAD)),

@@ -66,7 +66,7 @@ pub fn core(json: bool) -> Result<bool, BenchError> {
     for (part, measure) in PARTS {
         progress.part(part);
         let result = measure(&bench, &mut sheet, &progress);
-        let rows = sheet.close(part, result.as_ref().err());
+        let rows = sheet.close(part, result.err().as_ref());
         progress.clear();
         if json {
             for row in rows {

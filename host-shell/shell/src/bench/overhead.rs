@@ -58,7 +58,8 @@ pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress)
     sheet.set(
         metrics::PERIOD_DIFFERENCE,
         Some(per_round(with.total) - per_round(without.total)),
-        format!("difference of the two rows above: the kernel's side of a switch knows more threads and keys; {how}"),
+        format!("difference of the two rows above, all of it in the kernel's switch to and from the application: it looks at one more \
+             thread, at the key register, and at whether the thread is to be ended; {how}"),
     );
     sheet.set(
         metrics::DETACHED,

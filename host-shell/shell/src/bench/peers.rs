@@ -24,9 +24,6 @@ pub(super) const UIO_IMAGE: Peer = peer("uIO with MPK, no BPF", 64.0);
 pub(super) const UIO_LOAD: Peer = peer("uIO on KVM, load only, prompt may be stale", 0.0799);
 /// Newline to prompt under nginx load; the same doubt.
 pub(super) const UIO_BUSY: Peer = peer("uIO on KVM, nginx load, prompt may be stale", 19.4);
-/// From the same scripts: a Linux guest, a command over ssh.
-pub(super) const LINUX_SSH: Peer = peer("Linux guest on KVM over ssh", 422.2);
-
 /// FlexOS (ASPLOS 2022), cycles of a gate between two compartments under MPK.
 pub(super) const FLEXOS_SHARED: Peer = peer("FlexOS, stack shared", 62.0);
 /// As above, with a stack for each compartment and registers cleared.

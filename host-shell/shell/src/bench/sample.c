@@ -19,7 +19,17 @@ static unsigned sum(unsigned value)
     return total;
 }
 
-static const struct entry table[] = { { "add", add }, { "twice", twice }, { "mix", mix }, { "sum", sum } };
+#define FOUR(n) (n) * 2654435761u, ((n) + 1) * 2654435761u, ((n) + 2) * 2654435761u, ((n) + 3) * 2654435761u
+#define SIXTEEN(n) FOUR(n), FOUR((n) + 4), FOUR((n) + 8), FOUR((n) + 12)
+#define SIXTY_FOUR(n) SIXTEEN(n), SIXTEEN((n) + 16), SIXTEEN((n) + 32), SIXTEEN((n) + 48)
+static const unsigned scattered[512] = {
+    SIXTY_FOUR(0u), SIXTY_FOUR(64u), SIXTY_FOUR(128u), SIXTY_FOUR(192u),
+    SIXTY_FOUR(256u), SIXTY_FOUR(320u), SIXTY_FOUR(384u), SIXTY_FOUR(448u),
+};
+static unsigned look_up(unsigned value) { return scattered[value % 512]; }
+
+static const struct entry table[] = { { "add", add }, { "twice", twice }, { "mix", mix }, { "sum", sum },
+                                      { "look up", look_up } };
 
 int main(int argc, char **argv)
 {

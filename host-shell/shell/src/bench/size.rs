@@ -68,7 +68,7 @@ pub(super) fn breakdown(path: &Path) -> Result<Breakdown, BenchError> {
     }
     for symbol in elf.syms.iter().filter(|symbol| symbol.st_size > 0) {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
-        let group = || Group::of_path(&demangle(name)).unwrap_or(Group::Other);
+        let group = || Group::of_symbol(&demangle(name)).unwrap_or(Group::Other);
         if symbol.st_type() == STT_OBJECT {
             sizes.add(group(), symbol.st_size);
         } else if text.contains(&symbol.st_value)

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use uio_prerequisites::{CLANG, QEMU, ensure};
 
 use super::error::BenchError;
 use super::images::Images;
 use super::progress::Progress;
-use crate::host::packages::{QEMU, is_installed};
 use crate::instance::RunDirectory;
 use crate::lock;
 use crate::machine::Accel;
@@ -43,9 +43,7 @@ pub(super) struct Workbench {
 
 impl Workbench {
     pub(super) fn new(progress: &Progress) -> Result<Self, BenchError> {
-        if !is_installed(QEMU.program) {
-            return Err(BenchError::Missing(QEMU.program));
-        }
+        ensure(&[QEMU, CLANG])?;
         let workspace = workspace().ok_or(BenchError::NoWorkspace)?;
         let shell = std::env::current_exe().map_err(BenchError::io("the path of this program"))?;
         let folder = Folder::new()?;

@@ -20,7 +20,7 @@ const REFERENCES_MAX: usize = 4;
 struct Origin {
     /// By the crate that it was written in; `None` if that is one that everybody uses.
     group: Option<Group>,
-    /// By the types in its name, as in `drop_in_place<uio_linker::plan::Plan>`.
+    /// By the types in its name if they are all of one crate, as in `drop_in_place<uio_linker::plan::Plan>`.
     by_types: Option<Group>,
     /// Another entry that knows more.
     refers_to: Option<usize>,
@@ -72,7 +72,7 @@ fn find_origins<'a>(
             continue;
         }
         let group = root.as_deref().and_then(Group::of_crate);
-        let by_types = text_of(dwarf, unit, entry, gimli::DW_AT_name)?.as_deref().and_then(Group::of_path);
+        let by_types = text_of(dwarf, unit, entry, gimli::DW_AT_name)?.as_deref().and_then(Group::of_types);
         let refers_to = reference(entry, gimli::DW_AT_specification, base.0)
             .or_else(|| reference(entry, gimli::DW_AT_abstract_origin, base.0));
         origins.insert(base.0 + entry.offset().0, Origin { group, by_types, refers_to });

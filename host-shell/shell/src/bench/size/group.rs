@@ -83,12 +83,23 @@ impl Group {
         CRATES.iter().find(|(known, _)| *known == name).map(|(_, group)| *group)
     }
 
-    /// The group of the first known crate in a demangled name: `core::ptr::drop_in_place<uio_linker::plan::Plan>`
-    /// is the linker's.
-    pub(super) fn of_path(name: &str) -> Option<Self> {
-        // `uio_isolation_enter`: functions in assembly carry their crate's name.
+    /// The group of the first known crate in a symbol's name.
+    pub(super) fn of_symbol(name: &str) -> Option<Self> {
+        Self::in_words(name).next()
+    }
+
+    /// The group of all known crates in the name of a generic function, if they are of one:
+    /// `drop_in_place<uio_linker::plan::Plan>` is the linker's, but a map from one crate's type to another's is neither's.
+    pub(super) fn of_types(name: &str) -> Option<Self> {
+        let mut groups = Self::in_words(name);
+        let first = groups.next()?;
+        groups.all(|other| other == first).then_some(first)
+    }
+
+    fn in_words(name: &str) -> impl Iterator<Item = Self> {
         let words = name.split(|c: char| !c.is_alphanumeric() && c != '_');
-        words.into_iter().find_map(|word| {
+        // `uio_isolation_enter`: functions in assembly carry their crate's name.
+        words.filter_map(|word| {
             Self::of_crate(word).or_else(|| word.starts_with("uio_isolation_").then_some(Self::Isolation))
         })
     }
@@ -108,7 +119,15 @@ mod tests {
             ("core::fmt::Formatter::pad", None),
             ("memcpy", None),
         ] {
-            assert_eq!(Group::of_path(name), group, "{name}");
+            assert_eq!(Group::of_symbol(name), group, "{name}");
         }
+    }
+
+    #[test]
+    fn types_of_two_crates_say_nothing() {
+        let map = "insert<uio_protocol::inspect::ThreadId, alloc::boxed::Box<uio_kernel::thread::Thread>>";
+        assert_eq!(Group::of_types(map), None);
+        assert_eq!(Group::of_types("drop_in_place<(uio_linker::A, uio_linker::B)>"), Some(Group::Linker));
+        assert_eq!(Group::of_types("push<u8>"), None);
     }
 }
