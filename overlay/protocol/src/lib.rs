@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod address;
+pub mod bpf;
 mod checksum;
 pub mod error;
 pub mod event;
@@ -31,6 +32,7 @@ pub use address::GuestAddress;
 pub const PROTOCOL_HASH: u64 = {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     hash = fnv1a(hash, include_bytes!("address.rs"));
+    hash = fnv1a(hash, include_bytes!("bpf.rs"));
     hash = fnv1a(hash, include_bytes!("error.rs"));
     hash = fnv1a(hash, include_bytes!("event.rs"));
     hash = fnv1a(hash, include_bytes!("fault.rs"));

@@ -90,3 +90,37 @@ pub const OPERATIONS_MAX: usize = 16;
 /// Wall-clock time for constructors and `init`, or `exit` and destructors, in milliseconds: others who load
 /// wait for it, so sleeping there is bounded as computing is.
 pub const INIT_TIME_MAX_MS: u32 = 10_000;
+
+/// Programs of one eBPF object.
+pub const BPF_PROGRAMS_PER_OBJECT_MAX: usize = 32;
+
+/// Maps of one eBPF object. Linux allows a program 64.
+pub const BPF_MAPS_PER_OBJECT_MAX: usize = 64;
+
+/// Instruction slots of one program: a firewall of 100,000 rules as a decision tree would not fit, one of 40,000
+/// does. The time of the check grows with it.
+pub const BPF_SLOTS_MAX: usize = 131_072;
+
+/// Functions of one program, as in Linux.
+pub const BPF_FUNCTIONS_MAX: usize = 256;
+
+/// Calls nested, the entry included, as in Linux. Bounds the stack that a run needs.
+pub const BPF_CALL_DEPTH_MAX: usize = 8;
+
+/// Bytes of stack of one function, as in Linux.
+pub const BPF_STACK_BYTES: usize = 512;
+
+/// Tail calls of one run, as in Linux.
+pub const BPF_TAIL_CALLS_MAX: u32 = 33;
+
+/// Bytes of a map's key, as in Linux.
+pub const BPF_KEY_BYTES_MAX: u32 = 512;
+
+/// Bytes of a map's value.
+pub const BPF_VALUE_BYTES_MAX: u32 = 1024 * 1024;
+
+/// Bytes that one map may reserve: a guest of 256 MiB can hold some of them.
+pub const BPF_MAP_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Bytes of a program's or a map's name.
+pub const BPF_NAME_BYTES_MAX: usize = 64;

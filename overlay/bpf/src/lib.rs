@@ -1,0 +1,11 @@
+//! eBPF: instruction set, helpers, maps, interpreter and JIT.
+//!
+//! Runs in the guest and, for tests and benchmarks, natively in a Linux process. Safety is not decided here:
+//! `uio-verifier` checks a program against its proof before anything of it runs.
+#![no_std]
+
+extern crate alloc;
+
+pub mod context;
+pub mod helper;
+pub mod instruction;
