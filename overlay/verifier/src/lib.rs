@@ -2,3 +2,7 @@
 //! walks program and proof once and believes nothing else.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod certificate;
