@@ -22,13 +22,6 @@ pub const LOOP: u32 = 181;
 /// Rounds that `loop` makes at most, as in Linux (`BPF_MAX_LOOPS`).
 pub const LOOP_ROUNDS_MAX: u64 = 1 << 23;
 
-/// What `loop` returns for flags (`-EINVAL`).
-pub const WRONG_ARGUMENT: u64 = -22_i64 as u64;
-/// What `loop` returns for more rounds than [`LOOP_ROUNDS_MAX`] (`-E2BIG`).
-pub const LOOP_TOO_LONG: u64 = -7_i64 as u64;
-/// What R0 holds after a tail call that did not happen (`-EINVAL`).
-pub const TAIL_CALL_FAILED: u64 = -22_i64 as u64;
-
 /// A helper: R1 to R5 and the run. Returns R0.
 ///
 /// # Safety
@@ -103,7 +96,6 @@ pub struct Executable {
     depth: usize,
     maps: Vec<MapBinding>,
     helpers: &'static HelperTable,
-    targets: Vec<u64>,
     fuelled: Vec<u64>,
     numbered_callees: bool,
 }
@@ -128,8 +120,6 @@ pub enum BindError {
     TailCall { slot: u32 },
     /// A chain of calls is longer than [`FRAMES_MAX`], or closes.
     Depth { function: u32 },
-    /// Execution could run on past the function's last instruction.
-    End { slot: u32 },
     /// Only backward jumps can cost fuel.
     Fuel { slot: u32 },
 }
@@ -160,9 +150,6 @@ impl fmt::Display for BindError {
                     "the function at {function} can be more than {FRAMES_MAX} calls deep or call itself"
                 )
             }
-            Self::End { slot } => {
-                write!(formatter, "instruction {slot}: the function goes on past its last instruction")
-            }
             Self::Fuel { slot } => write!(formatter, "instruction {slot}: only backward jumps cost fuel"),
         }
     }
@@ -178,7 +165,6 @@ impl Executable {
     /// [`BindError`] for what does not fit.
     pub fn new(parts: Parts) -> Result<Self, BindError> {
         let Parts { kind, operations, functions, maps, helpers, fuelled } = parts;
-        let targets = alloc::vec![0; operations.len().div_ceil(64) as usize];
         let mut this = Self {
             kind,
             operations,
@@ -187,7 +173,6 @@ impl Executable {
             depth: 1,
             maps,
             helpers,
-            targets,
             fuelled: Vec::new(),
             numbered_callees: false,
         };
@@ -264,13 +249,7 @@ impl Executable {
     /// Whether taking the backward jump at `slot` costs fuel.
     #[must_use]
     pub fn is_fuelled(&self, slot: u32) -> bool {
-        is_set(&self.fuelled, slot)
-    }
-
-    /// Whether some jump leads to `slot`.
-    #[must_use]
-    pub fn is_target(&self, slot: u32) -> bool {
-        is_set(&self.targets, slot)
+        self.fuelled.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
     /// Whether any jump costs fuel.
@@ -320,16 +299,11 @@ impl Executable {
                 end = self.end(function);
             }
             let start = self.functions[function];
-            let width = if matches!(operation, Operation::LoadImmediate { .. }) { 2 } else { 1 };
-            if slot + width == end && !matches!(operation, Operation::Exit | Operation::Jump { .. }) {
-                return Err(BindError::End { slot });
-            }
             match operation {
-                Operation::Jump { target } | Operation::JumpIf { target, .. } => {
-                    if !(start..end).contains(&target) {
-                        return Err(BindError::Jump { slot, target });
-                    }
-                    set(&mut self.targets, target);
+                Operation::Jump { target } | Operation::JumpIf { target, .. }
+                    if !(start..end).contains(&target) =>
+                {
+                    return Err(BindError::Jump { slot, target });
                 }
                 Operation::Call(Callee::Function(target)) => {
                     calls.push((function, Some(self.index(slot, target)?)));
@@ -393,23 +367,13 @@ impl Executable {
         for &slot in fuelled {
             match self.operations.get(slot) {
                 Some(Operation::Jump { target } | Operation::JumpIf { target, .. }) if target <= slot => {
-                    set(&mut self.fuelled, slot);
+                    self.fuelled[slot as usize / 64] |= 1 << (slot % 64);
                 }
                 _ => return Err(BindError::Fuel { slot }),
             }
         }
         Ok(())
     }
-}
-
-fn set(bits: &mut [u64], slot: u32) {
-    if let Some(word) = bits.get_mut(slot as usize / 64) {
-        *word |= 1 << (slot % 64);
-    }
-}
-
-fn is_set(bits: &[u64], slot: u32) -> bool {
-    bits.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
 }
 
 /// Frames in the longest chain of `calls`. The last index stands for "whatever is taken" and is no frame.
