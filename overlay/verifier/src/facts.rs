@@ -10,9 +10,7 @@ use uio_bpf::instruction::Width;
 use crate::domain::{Scalar, arithmetic};
 use crate::proof::ProofError;
 use crate::stack::{FRAME_BYTES, Slot, Stack};
-use crate::state::{
-    Caller, Distance, Frame, Head, MAX_FRAMES, PacketFacts, Reference, Shared, State,
-};
+use crate::state::{Caller, Distance, Frame, Head, MAX_FRAMES, PacketFacts, Reference, Shared, State};
 use crate::value::{Content, Id, Pointer, Region, Value};
 
 /// Identities are below this, so that a walk never runs out of fresh ones.
