@@ -1,6 +1,6 @@
 //! The engines on what clang makes of the samples.
 
-use uio_bpf_samples::{Cpu, compile, object, rejected, rejected_object, samples};
+use uio_bpf_samples::{Cpu, object, rejected, rejected_object, samples};
 use uio_verify::{EngineName, Engines, Options, Request, Verification, read_object, verify};
 
 /// Safe programs that PREVAIL does not see through.
