@@ -429,6 +429,8 @@ fn the_guest_can_be_looked_at() {
                 size_t n = uio_threads(threads, 8);
                 for (size_t i = 0; i < n; i++) { say(threads[i].name); say(threads[i].extension ? "*" : ""); say(" "); }
                 if (threads[n - 1].id != uio_thread_id()) return 1;
+                for (size_t i = 0; i < n; i++)
+                    if (threads[i].stack_pointer != (threads[i].state == 0 ? 0 : 0x51ac0000 + threads[i].id)) return 7;
                 n = uio_regions(regions, 64);
                 for (size_t i = 0; i < n; i++)
                     if ((char *)regions[i].start <= text && text < (char *)regions[i].start + regions[i].bytes) {

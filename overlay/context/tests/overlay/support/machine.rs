@@ -22,6 +22,9 @@ use super::memory::{self, AddressSpace};
 
 pub(crate) const IMAGE_NAME: &str = "test";
 
+/// Stack pointer of thread 0; that of each other is its number above.
+const STACK_POINTER: u64 = 0x51ac_0000;
+
 /// Thread number of the overlay.
 const OVERLAY: ThreadId = ThreadId(1);
 
@@ -267,7 +270,8 @@ impl Threads for Machine {
 
     fn thread_snapshot(&self, thread: ThreadId) -> Option<ThreadSnapshot> {
         let info = self.threads().into_iter().find(|info| info.id == thread)?;
-        Some(ThreadSnapshot { info, registers: Registers::default(), stack: vec![1; 100_000] })
+        let registers = Registers { rsp: STACK_POINTER + u64::from(thread.0), ..Registers::default() };
+        Some(ThreadSnapshot { info, registers, stack: vec![1; 100_000] })
     }
 
     fn spawn(
