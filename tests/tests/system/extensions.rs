@@ -26,8 +26,16 @@ fn load_run_call_and_unload() {
     assert_eq!(guest.say(&["call add 2 3"]).trim(), "returned 5");
     assert_eq!(guest.say(&["call add -7 3"]).trim(), "returned -4");
     assert_eq!(guest.say(&["run add 40 2"]), "40 + 2 = 42\nreturned 42\n");
+    let other = guest.execute(&["run --isolation ring3 add 1 2"]).bad();
+    assert!(other.contains("`add` was loaded with `--isolation mpk`, not ring3"), "{other}");
+    assert!(other.contains("hint: `run --isolation ring3 FILE`"), "{other}");
+    assert!(guest.say(&["run --isolation mpk add 1 2"]).contains("returned 3"));
+    let anew = guest.say(&[&format!("run --isolation ring3 {add} 1 2")]);
+    assert!(anew.contains("(unloaded extension 1, which was mpk)") && anew.contains("returned 3"), "{anew}");
+    assert_eq!(guest.json("ext")[0]["isolation"], "ring3");
+    let _ = guest.say(&[&format!("run --isolation mpk {add} 1 2")]);
     assert!(guest.say(&["run add one 2"]).contains("\"one\" is not a number"));
-    assert_eq!(guest.say(&["unload 1"]).split(';').next(), Some("unloaded add"));
+    assert_eq!(guest.say(&["unload add"]).split(';').next(), Some("unloaded add"));
     assert!(guest.say(&["ext"]).contains("nothing is loaded"));
 
     let counter = Counter::of(&guest);
