@@ -54,6 +54,9 @@ fn a_background_guest_from_start_to_stop() {
     assert_eq!(unknown.code, Some(1));
     assert_golden("error_no_such_instance", &unknown.stderr, &[]);
 
+    // A keeper takes note of a shell that has left a moment after it did.
+    let nobody = || parse_lines(&home.run(&["ps", "--json"]).good()).iter().all(|one| one["attached"] == 0);
+    assert!(within(PATIENCE, nobody), "`ps` counts shells that have left");
     let listed = home.run(&["ps"]).good();
     assert_golden("ps", &listed, &[(r"\b[0-9a-f]{12}\b", "BUILD-ID")]);
     let instances = parse_lines(&home.run(&["ps", "--json"]).good());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::RunDirectory;
-use crate::text::near_matches;
+use crate::text::{near_matches, os_reason};
 
 /// Longest instance name: the socket paths below it have to fit `sockaddr_un` (108 bytes).
 const NAME_BYTES_MAX: usize = 48;
@@ -83,7 +83,7 @@ pub enum InstanceError {
     #[error("`{0}` is not a good name: use letters, digits, `-`, `_` and `.`, 48 at most")]
     BadName(String),
     /// The file system said no.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), os_reason(source))]
     Io {
         /// Where.
         path: PathBuf,

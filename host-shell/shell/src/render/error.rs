@@ -23,8 +23,12 @@ pub fn headline(error: &RpcError) -> String {
         RpcError::UploadIncomplete { announced, received } => {
             format!("upload of {announced} bytes ended after {received}")
         }
-        RpcError::BadAddress { address, write: false } => format!("cannot read memory at {address}"),
-        RpcError::BadAddress { address, write: true } => format!("cannot write memory at {address}"),
+        RpcError::BadAddress { address, write: false } => {
+            format!("cannot read memory at {address}: nothing is mapped there")
+        }
+        RpcError::BadAddress { address, write: true } => {
+            format!("cannot write memory at {address}: nothing is mapped there, or it is read-only")
+        }
         RpcError::File { path, reason } => format!("{path}: {}", file_error(*reason)),
         RpcError::Load(error) => load_headline(error),
         RpcError::InUse { runs, used_by } => {
@@ -49,7 +53,7 @@ fn load_headline(error: &LoadError) -> String {
         LoadError::WrongBuild { guest } => {
             format!("symbols were taken from another image than the one that runs ({})", hex(&guest.0))
         }
-        LoadError::NameTaken(id) => format!("an extension of that name is loaded (id {})", id.0),
+        LoadError::NameTaken(id) => format!("an extension of that name is loaded already (id {})", id.0),
         LoadError::Undefined(missing) => match missing.as_slice() {
             [one] => format!("undefined symbol `{}`", one.name),
             all => format!("{} undefined symbols", all.len()),
@@ -70,7 +74,7 @@ fn load_headline(error: &LoadError) -> String {
         LoadError::NoIsolation { reason } => format!("this machine cannot isolate like that: {reason}"),
         LoadError::NoRoom { bytes } => format!("no room for {} of loaded code", size(*bytes)),
         LoadError::InitFaulted { .. } => "its constructors or `init` were ended by the guest".into(),
-        LoadError::InitFailed(value) => format!("its `init` returned {value}"),
+        LoadError::InitFailed(value) => format!("its `init` returned {value}, so it was not loaded"),
     }
 }
 
