@@ -455,6 +455,30 @@ fn the_guest_can_be_looked_at() {
     });
 }
 
+/// Contents of files go through a buffer of the kernel, in pieces.
+#[test]
+fn large_files_arrive_whole() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let source = r#"
+            enum { BYTES = 700001 };
+            int main(void) {
+                unsigned char *out = uio_alloc(BYTES, 8), *in = uio_alloc(BYTES, 8);
+                if (!out || !in) return 1;
+                for (long i = 0; i < BYTES; i++) { out[i] = i * 7919 >> 5; in[i] = 0; }
+                if (uio_file_write("/large", 3, out, BYTES) != BYTES || uio_file_size("/large") != BYTES + 3) return 2;
+                if (uio_file_read("/large", 3, in, BYTES) != BYTES) return 3;
+                for (long i = 0; i < BYTES; i++) if (in[i] != out[i]) return 4;
+                /* No more than there is, and nothing. */
+                if (uio_file_read("/large", BYTES, in, BYTES) != 3 || in[0] != out[BYTES - 3]) return 5;
+                if (uio_file_read("/large", 0, in, 0) != 0 || uio_file_write("/large", 0, in, 0) != 0) return 6;
+                return 0;
+            }"#;
+        let info = shell.load(1, "large", source);
+        assert_eq!(shell.run(1, &info, &["large"]).1, Outcome::Returned(0));
+    });
+}
+
 #[test]
 fn a_run_waits_for_its_reader_and_the_guest_does_not() {
     with_machine(&[], |shell| {
