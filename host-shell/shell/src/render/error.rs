@@ -2,8 +2,12 @@
 
 use uio_protocol::PROTOCOL_HASH;
 use uio_protocol::error::{FileError, LoadError, RpcError};
+use uio_protocol::limits::FILE_TIME_MAX_MS;
 
 use super::units::{hex, size};
+
+/// Linux error number (asm-generic/errno.h).
+const ETIMEDOUT: u32 = 110;
 
 /// One line: what happened, with the values that matter.
 #[must_use]
@@ -90,6 +94,9 @@ fn file_error(error: FileError) -> String {
         FileError::NoSpace => "no space left".into(),
         FileError::Unsupported => "this file system cannot do that".into(),
         FileError::Io => "input/output error".into(),
+        FileError::Errno(ETIMEDOUT) => {
+            format!("the host that shares it has not answered for {} s", FILE_TIME_MAX_MS / 1000)
+        }
         FileError::Errno(number) => std::io::Error::from_raw_os_error(number as i32).to_string(),
     }
 }
@@ -126,6 +133,9 @@ pub fn hint(error: &RpcError) -> Option<String> {
         RpcError::BadAddress { .. } => "`mem` lists what is mapped and what may be written",
         RpcError::File { reason: FileError::NotFound, .. } => "`ls` shows what is there; paths start at `/`",
         RpcError::File { reason: FileError::IsDirectory, .. } => "`ls` shows what is in it",
+        RpcError::File { reason: FileError::Errno(ETIMEDOUT), .. } => {
+            "it may still happen; files outside of that share are not affected"
+        }
         RpcError::Load(error) => return load_hint(error),
         RpcError::InUse { .. } => "`kill ID` ends its runs; unload the extensions that link to it first",
         RpcError::NoEntry => {
