@@ -20,6 +20,12 @@ impl Decoded {
         *self.operations.get(slot as usize)?
     }
 
+    /// All slots.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Option<Operation>] {
+        &self.operations
+    }
+
     /// Slots, second halves included.
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -96,7 +102,7 @@ impl Fields {
         Self {
             opcode: slot as u8,
             destination: (slot >> 8) as u8 & 15,
-            source: (slot >> 12) as u8,
+            source: (slot >> 12) as u8 & 15,
             offset: (slot >> 16) as i16,
             immediate: (slot >> 32) as i32,
         }
