@@ -5,7 +5,16 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod context;
 pub mod helper;
 pub mod instruction;
+pub mod interpreter;
+pub mod invocation;
+#[cfg(target_arch = "x86_64")]
+pub mod jit;
+pub mod map;
+pub mod program;
+pub mod services;
