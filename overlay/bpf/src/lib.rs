@@ -5,6 +5,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod context;
 pub mod helper;
@@ -13,5 +15,6 @@ pub mod interpreter;
 pub mod invocation;
 #[cfg(target_arch = "x86_64")]
 pub mod jit;
+pub mod map;
 pub mod program;
 pub mod services;
