@@ -67,7 +67,7 @@ fn below(limits: &[i64], number: i64) -> Option<i64> {
 
 /// Joins `a`, the older, with `b`. With `growth`, what keeps growing is widened.
 pub(super) fn join(a: &State, b: &State, growth: Option<&mut Growth>) -> State {
-    let mut joiner = Joiner { growth, place: 0, names: Vec::new(), last_id: 0 };
+    let mut joiner = Joiner { growth, place: 0, names: Vec::new(), pointers: Vec::new(), last_id: 0 };
     let mut state = State::new();
     for (index, place) in state.registers.iter_mut().enumerate() {
         joiner.place = index as u32;
@@ -99,6 +99,8 @@ struct Joiner<'a> {
     /// Counts the values seen: the same place has the same number each time.
     place: u32,
     names: Vec<(Name, Name, Id)>,
+    /// Identities of packet pointers.
+    pointers: Vec<Id>,
     last_id: Id,
 }
 
@@ -168,6 +170,9 @@ impl Joiner<'_> {
             (Some(first), Some(second)) if variable.get().is_none() => self.id(first, second),
             _ => 0,
         };
+        if region == Region::Packet {
+            self.pointers.push(id);
+        }
         Some((Pointer { region, nullable, fixed: a.fixed, variable }, id))
     }
 
@@ -226,7 +231,8 @@ impl Joiner<'_> {
             distances: Vec::new(),
         };
         for (x, y, id) in &self.names {
-            if *x == NOT_NULL || *y == NOT_NULL {
+            let constants = x.0 == 0 && y.0 == 0 && !self.pointers.contains(id);
+            if *x == NOT_NULL || *y == NOT_NULL || constants {
                 continue;
             }
             let range = |facts: &PacketFacts, name: Name| i64::from(facts.range(name.0)) - name.1;
