@@ -9,3 +9,6 @@ extern crate alloc;
 pub mod context;
 pub mod helper;
 pub mod instruction;
+pub mod invocation;
+pub mod program;
+pub mod services;
