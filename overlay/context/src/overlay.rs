@@ -11,6 +11,7 @@ use uio_protocol::frame::{self, Channel, Decoder, Frame, Header, Kind};
 use uio_protocol::limits::FRAME_BYTES_MAX;
 use uio_protocol::rpc::{Reply, Request, Response, RunId};
 
+use crate::bpf::Bpf;
 use crate::enter::register_handlers;
 use crate::extensions::Extensions;
 use crate::gate::Export;
@@ -37,6 +38,7 @@ pub struct Overlay {
     pub(crate) uploads: Uploads,
     pub(crate) extensions: Extensions,
     pub(crate) operations: Operations,
+    pub(crate) bpf: Bpf,
     /// Frames that were cut, corrupted, too long, or not for the guest.
     pub(crate) bad_frames: u64,
     next_run: u32,
@@ -62,6 +64,7 @@ impl Overlay {
             uploads: Uploads::default(),
             extensions: Extensions::default(),
             operations: Operations::default(),
+            bpf: Bpf::default(),
             bad_frames: 0,
             next_run: 1,
             flush_ns: None,
@@ -94,6 +97,8 @@ impl Overlay {
             if let Some((run, outcome)) = runs::ended(self.shared, thread) {
                 self.operation_ended(run, outcome);
             }
+            // A run may have been the last user of maps.
+            self.bpf.tidy();
         }
         self.advance_operations();
         self.send_events();

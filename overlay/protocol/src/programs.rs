@@ -103,8 +103,25 @@ pub struct TestRun {
     pub data: Vec<u8>,
     /// Runs.
     pub runs: u32,
-    /// Time that all of them took, in nanoseconds, copying of the data between them not counted.
+    /// Time that all of them took, in nanoseconds.
     pub duration_ns: u64,
+    /// Why the last one was stopped before it returned; then there is no value.
+    pub stopped: Option<StopReason>,
+}
+
+/// Why a run was stopped by what executes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopReason {
+    /// It ran out of fuel in a loop without a proven bound.
+    Fuel,
+    /// It called through a register that holds no function.
+    Callee,
+    /// It called too deeply.
+    Depth,
+    /// It ran past the end of a function.
+    End,
+    /// An access was refused.
+    Refused,
 }
 
 /// What this guest offers to eBPF programs.

@@ -186,6 +186,8 @@ pub enum Request {
         name: Option<String>,
         /// Whether the interpreter shall execute them.
         interpret: bool,
+        /// Whether the operator wants it although its certificate's generation is below one that was loaded.
+        rollback: bool,
     },
     /// Loaded programs.
     Programs {
@@ -205,9 +207,9 @@ pub enum Request {
     TestProgram {
         /// The program.
         program: ProgramId,
-        /// The packet or memory, or the context of other kinds. Empty: zeros, as few as there may be.
+        /// The packet or memory, or the context of other kinds, filled up with zeros. No packet: 64 zeros.
         data: Vec<u8>,
-        /// Runs, at least 1; each starts from the same data.
+        /// Runs. Each starts with the packet's first bounds; its bytes are as the run before left them, as in Linux.
         repeat: u32,
         /// CPU time in milliseconds; 0 is unlimited.
         budget_ms: u32,
@@ -220,6 +222,8 @@ pub enum Request {
         program: String,
         /// Whether the interpreter shall execute it.
         interpret: bool,
+        /// As in [`Request::LoadPrograms`].
+        rollback: bool,
         /// As in [`Request::TestProgram`].
         data: Vec<u8>,
         /// CPU time in milliseconds; 0 is unlimited.

@@ -147,6 +147,10 @@ impl Clock for Machine {
         // Not at zero, so that times before now exist.
         1_000_000_000 + u64::try_from(self.booted.elapsed().as_nanos()).unwrap()
     }
+
+    fn unix_seconds(&self) -> Option<u64> {
+        Some(1_800_000_000)
+    }
 }
 
 impl Link for Machine {
@@ -268,6 +272,13 @@ impl Threads for Machine {
     fn thread_snapshot(&self, thread: ThreadId) -> Option<ThreadSnapshot> {
         let info = self.threads().into_iter().find(|info| info.id == thread)?;
         Some(ThreadSnapshot { info, registers: Registers::default(), stack: vec![1; 100_000] })
+    }
+
+    fn thread_name(&self, thread: ThreadId, name: &mut [u8]) {
+        if let Some(thread) = self.state().threads.get(&thread) {
+            let count = thread.name.len().min(name.len());
+            name[..count].copy_from_slice(&thread.name.as_bytes()[..count]);
+        }
     }
 
     fn spawn(
@@ -487,6 +498,11 @@ impl uio_overlay::platform::Machine for Machine {
             command_line: String::new(),
             devices: vec!["console".to_string()],
         }
+    }
+
+    fn random(&self, out: &mut [u8]) -> bool {
+        out.fill(7);
+        true
     }
 
     fn power_off(&self, exit_code: u8) -> ! {
