@@ -10,5 +10,6 @@ pub mod context;
 pub mod helper;
 pub mod instruction;
 pub mod invocation;
+pub mod map;
 pub mod program;
 pub mod services;
