@@ -97,8 +97,8 @@ impl Overlay {
             if let Some((run, outcome)) = runs::ended(self.shared, thread) {
                 self.operation_ended(run, outcome);
             }
-            // A run may have been the last user of maps.
-            self.bpf.tidy();
+            let quiet = self.shared.with(|state| state.runs.iter().all(|run| run.test.is_none()));
+            self.bpf.tidy(quiet);
         }
         self.advance_operations();
         self.send_events();

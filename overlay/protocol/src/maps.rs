@@ -35,6 +35,8 @@ pub struct MapInfo {
     pub pinned: Option<String>,
     /// Entries in it; bytes not yet read for a ring buffer.
     pub entries: u32,
+    /// Records that found no room in a ring buffer.
+    pub lost: u64,
     /// Memory that it holds, in bytes.
     pub memory_bytes: u64,
     /// Programs that use it.
@@ -66,6 +68,7 @@ pub enum SchemaField {
     KeyType,
     ValueType,
     Inner,
+    Contents,
 }
 
 /// Why an operation on a map failed.
@@ -75,8 +78,10 @@ pub enum MapError {
     NoEntry,
     /// There is an entry with that key, and the operation is to make one.
     EntryExists,
-    /// No room for a further entry.
+    /// No room for a further entry, or an index past the end.
     Full,
+    /// A program is changing it; another try succeeds.
+    Busy,
     /// A key of another size.
     KeySize {
         /// The map's.
@@ -101,11 +106,6 @@ pub enum MapError {
     NotPinned,
     /// What the value names is not there, or does not fit the map: a program, an inner map.
     BadReference {
-        /// Why.
-        reason: String,
-    },
-    /// Anything else that the map refuses.
-    Refused {
         /// Why.
         reason: String,
     },

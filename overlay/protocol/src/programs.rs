@@ -90,6 +90,8 @@ pub enum ProgramPart {
     Instructions,
     /// Its machine code.
     Code,
+    /// Where in it the code of each slot starts: a number of 4 bytes a slot, little-endian.
+    CodeOffsets,
     /// Its proof.
     Proof,
 }

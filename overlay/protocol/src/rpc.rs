@@ -242,8 +242,8 @@ pub enum Request {
     MapEntries {
         /// The map.
         map: MapId,
-        /// The key after which to go on; `None` begins.
-        after: Option<Vec<u8>>,
+        /// Where to go on, from [`Reply::MapEntries`]; 0 begins.
+        cursor: u32,
     },
     /// Reads the value of a key from `offset` on, at most [`crate::limits::CHUNK_BYTES_MAX`]. The oldest value of a queue
     /// or the newest of a stack, with an empty key.
@@ -390,9 +390,9 @@ pub enum Reply {
     },
     /// To `MapEntries`.
     MapEntries {
-        /// A page of them.
+        /// A page of them; may be empty although there are more.
         entries: Vec<MapEntry>,
-        /// Whether there are more.
-        more: bool,
+        /// Where to go on, if there may be more.
+        next: Option<u32>,
     },
 }

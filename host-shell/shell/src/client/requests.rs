@@ -206,8 +206,10 @@ impl Client {
         upload: u32,
         name: Option<String>,
         interpret: bool,
+        rollback: bool,
     ) -> Result<Vec<ProgramInfo>, ClientError> {
-        match self.request_within(&Request::LoadPrograms { upload, name, interpret }, LOAD_TIMEOUT)? {
+        let request = Request::LoadPrograms { upload, name, interpret, rollback };
+        match self.request_within(&request, LOAD_TIMEOUT)? {
             Reply::Programs { programs, .. } => Ok(programs),
             other => Err(ClientError::unexpected("LoadPrograms", &other)),
         }
@@ -252,10 +254,8 @@ impl Client {
         data: Vec<u8>,
         budget_ms: u32,
     ) -> Result<RunId, ClientError> {
-        match self.request_within(
-            &Request::RunOnce { upload, program, interpret, data, budget_ms },
-            LOAD_TIMEOUT,
-        )? {
+        let request = Request::RunOnce { upload, program, interpret, rollback: false, data, budget_ms };
+        match self.request_within(&request, LOAD_TIMEOUT)? {
             Reply::Started(run) => Ok(run),
             other => Err(ClientError::unexpected("RunOnce", &other)),
         }
@@ -276,14 +276,10 @@ impl Client {
         expect!(self, Request::MapTypes(map), Reply::MapTypes { key, value } => (key, value))
     }
 
-    /// Entries after a key, from the first without one, and whether there are more.
-    pub fn map_entries(
-        &self,
-        map: MapId,
-        after: Option<Vec<u8>>,
-    ) -> Result<(Vec<MapEntry>, bool), ClientError> {
-        expect!(self, Request::MapEntries { map, after },
-            Reply::MapEntries { entries, more } => (entries, more))
+    /// Entries from `cursor` on, 0 for the first, and where to go on if there may be more.
+    pub fn map_entries(&self, map: MapId, cursor: u32) -> Result<(Vec<MapEntry>, Option<u32>), ClientError> {
+        expect!(self, Request::MapEntries { map, cursor },
+            Reply::MapEntries { entries, next } => (entries, next))
     }
 
     /// The value of a key, `bytes` of it.

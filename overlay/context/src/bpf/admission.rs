@@ -10,7 +10,7 @@ use uio_protocol::inspect::LogLevel;
 use uio_protocol::programs::{ProgramError, SignedInfo};
 use uio_verifier::certificate::limits::POLICY_BYTES_MAX;
 use uio_verifier::certificate::{
-    AdmissionError, Admitted, GenerationStore, POLICY_PATH, Package, Policy, Rollback, admit,
+    AdmissionError, Admitted, GenerationStore, GenerationsFull, POLICY_PATH, Policy, Rollback, admit,
 };
 
 use crate::platform::Platform;
@@ -42,16 +42,16 @@ impl Admission {
         rollback: bool,
         now_s: Option<u64>,
     ) -> Result<Admitted<'bytes>, RpcError> {
-        let package = Package::parse(package).map_err(|error| refused(&AdmissionError::Package(error)))?;
         let rollback = if rollback { Rollback::Allow } else { Rollback::Refuse };
-        admit(&package, &self.policy, &self.generations, rollback, now_s).map_err(|error| refused(&error))
+        admit(package, &self.policy, &self.generations, now_s, rollback).map_err(|error| refused(&error))
     }
 
     /// Takes note of a load that succeeded: earlier generations are refused from now on.
     pub(crate) fn record(&mut self, admitted: &Admitted<'_>) -> Result<(), RpcError> {
         let Some(signed) = &admitted.signed else { return Ok(()) };
-        self.generations.record(&signed.claims).map_err(|error| {
-            RpcError::Program(ProgramError::NotAdmitted { reason: error.to_string() })
+        self.generations.record(&signed.claims).map_err(|_: GenerationsFull| {
+            let reason = "no room to remember its generation".to_string();
+            RpcError::Program(ProgramError::NotAdmitted { reason })
         })
     }
 }

@@ -15,10 +15,10 @@ use uio_protocol::programs::{ProgramError, ProgramId, SignedInfo};
 use uio_verifier::{Checked, Proof, check};
 
 use super::admission::{Admission, refused, signed_info};
-use super::helpers::HELPERS;
+use super::helpers::helpers;
 use super::maps::{Bound, MapSlot};
 use super::program::{Counters, Program};
-use super::run::compile;
+use super::run::{Ready, compile};
 use super::services::GuestServices;
 use crate::overlay::Overlay;
 use crate::upload::limit;
@@ -84,7 +84,8 @@ impl Overlay {
             admitted.grant_stack(passed.stack_bytes.into()).map_err(|error| refused(&error))?;
             checked.push((program, proof, passed));
         }
-        let bound = self.bpf.maps.bind(object)?;
+        let services = self.bpf_services();
+        let bound = self.bpf.maps.bind(object, || services.random_u64())?;
         let common = Common {
             object,
             digest: admitted.digest.0,
@@ -117,6 +118,7 @@ impl Overlay {
         proof: &[u8],
         checked: &Checked,
     ) -> Result<Program, RpcError> {
+        let services = self.bpf_services();
         let bad = |reason: String| RpcError::Program(ProgramError::BadObject { reason });
         let operations = decode(&image.slots).map_err(|error| bad(error.to_string()))?;
         let parts = Parts {
@@ -124,16 +126,18 @@ impl Overlay {
             operations,
             functions: image.functions.clone(),
             maps: common.slots.iter().map(|slot| slot.map.binding()).collect(),
-            helpers: &HELPERS,
+            helpers: helpers(),
             fuelled: checked.fuel.clone(),
         };
         let executable =
             Executable::new(parts).map_err(|error| bad(alloc::format!("{}: {error}", image.name)))?;
-        let (runnable, code) = compile(self.platform, executable, &name, common.interpret)?;
+        let seed = (!common.interpret).then(|| services.random_u64());
+        let Ready { runnable, code, offsets } = compile(self.platform, executable, &name, seed)?;
         self.bpf.last_program += 1;
         Ok(Program {
             runnable,
             code,
+            offsets,
             id: ProgramId(self.bpf.last_program),
             name,
             object: common.object.name.clone(),

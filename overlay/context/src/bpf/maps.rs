@@ -6,7 +6,9 @@
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
+use critical_section::Mutex;
 use uio_bpf::map::Map;
 use uio_protocol::bpf::{MapSpec, ObjectImage};
 use uio_protocol::error::RpcError;
@@ -14,17 +16,46 @@ use uio_protocol::limits::{BPF_MAPS_MAX, BPF_MAPS_PER_OBJECT_MAX, BPF_NAME_BYTES
 use uio_protocol::maps::{MapError, MapId, SchemaField};
 use uio_protocol::programs::ProgramError;
 
+use super::program::Program;
 use crate::table::Table;
 use crate::upload::limit;
 
-/// A map with its declaration.
+/// A map with its number.
 pub(crate) struct MapSlot {
-    pub(crate) id: MapId,
-    /// As the object that made it declared it, without first contents.
-    pub(crate) spec: MapSpec,
-    /// For maps of maps, what the inner ones have to look like.
-    pub(crate) inner: Option<MapSpec>,
+    // First: it refers to the programs below.
     pub(crate) map: Arc<Map>,
+    pub(crate) id: MapId,
+    /// For tail calls: the programs that it refers to, by index. Only the overlay thread looks at them.
+    held: Mutex<RefCell<Table<u32, Arc<Program>>>>,
+}
+
+impl MapSlot {
+    /// Number of the program at a key of a program array.
+    pub(crate) fn held(&self, key: &[u8]) -> Option<u32> {
+        let index = u32::from_le_bytes(key.try_into().ok()?);
+        critical_section::with(|section| {
+            self.held.borrow_ref(section).get(&index).map(|program| program.id.0)
+        })
+    }
+
+    /// Notes which program is at an index; the one that was there.
+    pub(crate) fn hold(&self, index: u32, program: Option<Arc<Program>>) -> Option<Arc<Program>> {
+        critical_section::with(|section| {
+            let mut held = self.held.borrow_ref_mut(section);
+            let old = held.remove(&index);
+            if let Some(program) = program {
+                held.insert(index, program);
+            }
+            old
+        })
+    }
+
+    /// Whether it refers to a program.
+    pub(crate) fn holds(&self, program: &Arc<Program>) -> bool {
+        critical_section::with(|section| {
+            self.held.borrow_ref(section).iter().any(|(_, held)| Arc::ptr_eq(held, program))
+        })
+    }
 }
 
 /// A map in the books.
@@ -57,7 +88,7 @@ impl Bound {
 
 impl Maps {
     /// Finds or makes the maps of an object.
-    pub(crate) fn bind(&mut self, object: &ObjectImage) -> Result<Bound, RpcError> {
+    pub(crate) fn bind(&mut self, object: &ObjectImage, seed: impl Fn() -> u64) -> Result<Bound, RpcError> {
         limit("maps of an object", BPF_MAPS_PER_OBJECT_MAX, object.maps.len())?;
         let mut bound = Bound { slots: Vec::new(), new: Vec::new() };
         for spec in &object.maps {
@@ -80,14 +111,9 @@ impl Maps {
                 continue;
             }
             limit("maps", BPF_MAPS_MAX, self.entries.len() + bound.new.len() + 1)?;
-            let map = Map::new(spec, inner).map_err(|error| bad_map(spec, error))?;
+            let map = Map::new(spec, inner, seed()).map_err(|error| bad_map(spec, error))?;
             let pinned = spec.pinned.then(|| spec.name.clone());
-            let slot = Arc::new(MapSlot {
-                id: self.new_id(),
-                spec: MapSpec { initial: Vec::new(), ..spec.clone() },
-                inner: inner.cloned(),
-                map,
-            });
+            let slot = Arc::new(MapSlot { map, id: self.new_id(), held: Mutex::new(RefCell::default()) });
             bound.slots.push(slot.clone());
             bound.new.push(Entry { slot, pinned });
         }
@@ -127,7 +153,7 @@ impl Maps {
     /// Pins a map.
     pub(crate) fn pin(&mut self, id: MapId, name: &str) -> Result<(), RpcError> {
         limit("bytes of a map's name", BPF_NAME_BYTES_MAX, name.len())?;
-        let name = if name.is_empty() { self.get(id)?.slot.spec.name.clone() } else { name.to_string() };
+        let name = if name.is_empty() { self.get(id)?.slot.map.spec().name.clone() } else { name.to_string() };
         if let Some(other) = self.pinned(&name).filter(|other| other.slot.id != id) {
             return Err(RpcError::Map(MapError::NameTaken(other.slot.id)));
         }
@@ -169,7 +195,10 @@ fn bad_map(spec: &MapSpec, error: uio_bpf::map::MapError) -> RpcError {
 
 /// Refuses a declaration that differs from the map that is pinned under its name.
 fn same_schema(slot: &MapSlot, spec: &MapSpec, inner: Option<&MapSpec>) -> Result<(), RpcError> {
-    let pinned = &slot.spec;
+    if slot.map.matches(spec, inner) {
+        return Ok(());
+    }
+    let pinned = slot.map.spec();
     let numbers = [
         (SchemaField::Kind, pinned.kind as u64, spec.kind as u64),
         (SchemaField::KeyBytes, pinned.key_bytes.into(), spec.key_bytes.into()),
@@ -179,20 +208,13 @@ fn same_schema(slot: &MapSlot, spec: &MapSpec, inner: Option<&MapSpec>) -> Resul
         (SchemaField::ReadOnly, pinned.read_only.into(), spec.read_only.into()),
     ];
     let differs = numbers.into_iter().find(|(_, pinned, declared)| pinned != declared);
-    let types = [
+    let other = [
         (SchemaField::KeyType, pinned.key_type == spec.key_type),
         (SchemaField::ValueType, pinned.value_type == spec.value_type),
-        (SchemaField::Inner, slot.inner.as_ref().map(shape) == inner.map(shape)),
+        (SchemaField::Contents, uio_bpf::map::is_constant(spec)),
     ];
-    let differs = differs.or_else(|| {
-        types.into_iter().find_map(|(field, same)| (!same).then_some((field, 0, 0)))
-    });
-    let Some((field, pinned, declared)) = differs else { return Ok(()) };
+    let other = other.into_iter().find(|(_, same)| !same).map_or(SchemaField::Inner, |(field, _)| field);
+    let (field, pinned, declared) = differs.unwrap_or((other, 0, 0));
     let map = spec.name.clone();
     Err(RpcError::Program(ProgramError::MapMismatch { map, id: slot.id, field, pinned, declared }))
-}
-
-/// What of an inner map's declaration has to be equal.
-fn shape(spec: &MapSpec) -> (u32, u32, u32, u32, u32) {
-    (spec.kind as u32, spec.key_bytes, spec.value_bytes, spec.max_entries, spec.flags)
 }

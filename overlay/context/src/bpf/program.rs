@@ -16,8 +16,10 @@ use super::maps::MapSlot;
 /// A program that passed the check and can run.
 pub(crate) struct Program {
     // First, so that nothing can run when the code goes.
-    pub(crate) runnable: Runnable,
+    pub(crate) runnable: Arc<Runnable>,
     pub(crate) code: Option<CodePages>,
+    /// Where the code of each slot starts.
+    pub(crate) offsets: Vec<u32>,
     pub(crate) id: ProgramId,
     pub(crate) name: String,
     pub(crate) object: String,
@@ -63,7 +65,7 @@ impl Program {
 
     pub(crate) fn info(&self) -> ProgramInfo {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let held = self.slots.len() as u64 * 8 + self.proof.len() as u64;
+        let held = (self.slots.len() * 8 + self.offsets.len() * 4 + self.proof.len()) as u64;
         ProgramInfo {
             id: self.id,
             name: self.name.clone(),
@@ -96,6 +98,10 @@ impl Program {
                 // Whole slots, so that pieces fit together.
                 let slots = self.slots.iter().skip(offset / 8).take(max / 8);
                 slots.flat_map(|slot| slot.to_le_bytes()).collect()
+            }
+            ProgramPart::CodeOffsets => {
+                let offsets = self.offsets.iter().skip(offset / 4).take(max / 4);
+                offsets.flat_map(|start| start.to_le_bytes()).collect()
             }
             ProgramPart::Proof => self.proof.iter().skip(offset).take(max).copied().collect(),
             ProgramPart::Code => {

@@ -1,7 +1,7 @@
 //! What each request about programs does.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use uio_protocol::programs::{BpfFeatures, Engine, ProgramId, ProgramInfo};
 use uio_protocol::rpc::{Reply, Request, RunId};
 
 use super::admission::Admission;
-use super::helpers::HELPERS;
+use super::helpers::helpers;
 use super::load::Options;
 use super::program::Program;
 use super::run::execute;
@@ -73,7 +73,7 @@ impl Overlay {
         let policy = &self.bpf.admission.get_or_insert_with(|| Admission::read(platform)).policy;
         BpfFeatures {
             engines: vec![Engine::Jit, Engine::Interpreter],
-            helpers: HELPERS.iter().map(|(number, _)| *number).collect(),
+            helpers: helpers().iter().map(|(number, _)| *number).collect(),
             maps: MapKind::ALL.to_vec(),
             signature_required: policy.require_signature,
             keys: policy.keys().iter().map(|key| key.id.0.to_vec()).collect(),
@@ -134,9 +134,8 @@ impl Overlay {
 
     /// Names of the maps through which other programs may call one.
     fn maps_that_hold(&self, id: ProgramId) -> Vec<String> {
-        let holds = |program: &Arc<Program>| self.bpf.maps.iter().filter(|entry| {
-            super::map_requests::holds_program(&entry.slot, program)
-        }).map(|entry| entry.slot.spec.name.to_string()).collect();
-        self.bpf.programs.get(&id).map(holds).unwrap_or_default()
+        let Some(program) = self.bpf.programs.get(&id) else { return Vec::new() };
+        let holding = self.bpf.maps.iter().filter(|entry| entry.slot.holds(program));
+        holding.map(|entry| entry.slot.map.spec().name.clone()).collect()
     }
 }

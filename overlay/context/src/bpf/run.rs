@@ -5,12 +5,22 @@
 //! half done runs with interrupts off (`super::helpers`).
 #![expect(unsafe_code, reason = "runs programs that were checked, on data that their run owns")]
 
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ptr;
 
 use uio_bpf::invocation::Invocation;
+use uio_bpf::jit::{EmitError, Options, Plan};
+use uio_bpf::program::{Executable, Program as Runnable};
+use uio_protocol::error::RpcError;
+use uio_protocol::programs::ProgramError;
 use uio_protocol::rpc::RunId;
 
+use super::code::CodePages;
 use super::test::Test;
+use crate::platform::Platform;
+use crate::runs::out_of_memory;
 use crate::shared::Shared;
 
 /// Runs the test of run number `run` and leaves its results there. What a supervised thread calls.
@@ -46,4 +56,51 @@ pub(crate) extern "sysv64" fn execute(run: u64) -> u64 {
     }
     test.duration_ns.set(shared.platform.now_ns() - start);
     test.value.get()
+}
+
+/// A program that is ready to run: machine code in pages of its own, or for the interpreter as it is.
+pub(crate) struct Ready {
+    pub(crate) runnable: Arc<Runnable>,
+    pub(crate) code: Option<CodePages>,
+    /// Where the code of each slot starts.
+    pub(crate) offsets: Vec<u32>,
+}
+
+/// Makes `executable` ready to run. Constants of its code are disguised with `seed`.
+pub(crate) fn compile(
+    platform: &'static dyn Platform,
+    executable: Executable,
+    name: &str,
+    seed: Option<u64>,
+) -> Result<Ready, RpcError> {
+    let Some(seed) = seed else {
+        let runnable = Arc::new(Runnable::interpreted(executable));
+        return Ok(Ready { runnable, code: None, offsets: Vec::new() });
+    };
+    let plan = Plan::new(&executable, &Options::blinded(seed));
+    let mut bytes = plan.bytes_bound();
+    let mut sizes = 0;
+    let (mut pages, buffer, code) = loop {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(bytes).map_err(|_| RpcError::OutOfMemory { bytes: bytes as u64 })?;
+        buffer.resize(bytes, 0);
+        let pages = CodePages::reserve(platform, name, bytes).map_err(out_of_memory)?;
+        sizes += 1;
+        match plan.emit(&mut buffer, pages.start().0) {
+            Ok(code) => break (pages, buffer, code),
+            // It says what is enough, so once is all it takes.
+            Err(EmitError::TooSmall { bytes: needed }) if sizes == 1 => bytes = needed,
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(RpcError::Program(ProgramError::Untranslatable { program: name.to_string(), reason }));
+            }
+        }
+    };
+    let text = buffer.get(..code.bytes).unwrap_or(&buffer);
+    pages.seal(text).map_err(|address| RpcError::BadAddress { address, write: true })?;
+    let entry = pages.start().0;
+    // SAFETY: the code was made from this executable for this address, and its pages are executable from here on. They
+    // belong to the program that keeps this `Runnable`; whoever else keeps it keeps that program, too (`MapSlot`).
+    let runnable = Arc::new(unsafe { Runnable::compiled(executable, entry) });
+    Ok(Ready { runnable, code: Some(pages), offsets: code.offsets })
 }

@@ -31,6 +31,15 @@ impl GuestServices {
         Self { shared, random: AtomicU64::new(u64::from_le_bytes(seed)) }
     }
 
+    /// A random number. SplitMix64 (Steele, Lea, Flood 2014): one addition is the whole state, so that interrupted callers
+    /// need no lock.
+    pub(crate) fn random_u64(&self) -> u64 {
+        let mut mixed = self.random.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
     /// Adds to the output of the run on the calling thread; false if there is none.
     fn to_run(&self, text: &[u8], line_end: bool) -> bool {
         let thread = self.shared.platform.current();
@@ -63,12 +72,8 @@ impl Services for GuestServices {
         self.shared.platform.now_ns()
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014): one addition is the whole state, so that interrupted callers need no lock.
     fn random_u32(&self) -> u32 {
-        let mut mixed = self.random.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 32) as u32
+        (self.random_u64() >> 32) as u32
     }
 
     fn task(&self) -> Task {
