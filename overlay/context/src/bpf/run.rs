@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::ptr;
 
 use uio_bpf::invocation::Invocation;
+use uio_bpf::interpreter::Machine;
 use uio_bpf::jit::{EmitError, Options, Plan};
 use uio_bpf::program::{Executable, Program as Runnable};
 use uio_protocol::error::RpcError;
@@ -37,13 +38,14 @@ pub(crate) extern "sysv64" fn execute(run: u64) -> u64 {
     let (context, context_bytes) = test.arguments();
     let program = &test.program.runnable;
     let invocation = Invocation::new(program.executable().kind(), context, context_bytes, test.services);
+    let mut machine = Machine::new();
     let start = shared.platform.now_ns();
     for _ in 0..test.repeat {
         test.reset();
         invocation.again();
         // SAFETY: the program passed the check, bound to maps and helpers by the prototypes that the check went by; its
         // context is of its kind and alive as long as the test.
-        match unsafe { program.run(&invocation) } {
+        match unsafe { program.run(&mut machine, &invocation) } {
             Ok(value) => {
                 test.value.set(value);
                 test.runs.set(test.runs.get() + 1);
