@@ -297,7 +297,13 @@ impl Client {
     }
 
     /// Sets the value of a key, or adds to a queue or stack.
-    pub fn map_update(&self, map: MapId, key: Vec<u8>, value: Vec<u8>, flags: u64) -> Result<(), ClientError> {
+    pub fn map_update(
+        &self,
+        map: MapId,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        flags: u64,
+    ) -> Result<(), ClientError> {
         self.command(&Request::MapUpdate { map, key, value, flags })
     }
 

@@ -112,16 +112,25 @@ fn program_headline(error: &ProgramError) -> String {
                         kind.map_or_else(|| number.to_string(), |kind| kind.name().to_owned())
                     };
                     let (pinned, declared) = (name(pinned), name(declared));
-                    format!("map `{map}` is pinned with another {what}: map {} has {pinned}, the object {declared}", id.0)
+                    format!(
+                        "map `{map}` is pinned with another {what}: map {} has {pinned}, the object {declared}",
+                        id.0
+                    )
                 }
                 SchemaField::KeyBytes
                 | SchemaField::ValueBytes
                 | SchemaField::MaxEntries
                 | SchemaField::Flags
                 | SchemaField::ReadOnly => {
-                    format!("map `{map}` is pinned with another {what}: map {} has {pinned}, the object {declared}", id.0)
+                    format!(
+                        "map `{map}` is pinned with another {what}: map {} has {pinned}, the object {declared}",
+                        id.0
+                    )
                 }
-                SchemaField::KeyType | SchemaField::ValueType | SchemaField::Inner | SchemaField::Contents => {
+                SchemaField::KeyType
+                | SchemaField::ValueType
+                | SchemaField::Inner
+                | SchemaField::Contents => {
                     format!("map `{map}` is pinned with another {what} (map {})", id.0)
                 }
             }

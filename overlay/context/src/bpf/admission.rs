@@ -26,9 +26,9 @@ impl Admission {
     pub(crate) fn read(platform: &dyn Platform) -> Self {
         let policy = match read_file(platform) {
             Ok(None) => Policy::open(),
-            Ok(Some(bytes)) => Policy::parse(&bytes).unwrap_or_else(|error| {
-                closed(platform, &error.to_string())
-            }),
+            Ok(Some(bytes)) => {
+                Policy::parse(&bytes).unwrap_or_else(|error| closed(platform, &error.to_string()))
+            }
             Err(error) => closed(platform, &format!("{error:?}")),
         };
         let generations = GenerationStore::new(&policy);

@@ -71,9 +71,11 @@ impl Overlay {
         let map = &entry.slot.map;
         let spec = map.spec();
         let ring = map.ring_state();
-        let users = self.bpf.programs.iter().filter(|(_, program)| {
-            program.maps.iter().any(|used| used.id == entry.slot.id)
-        });
+        let users = self
+            .bpf
+            .programs
+            .iter()
+            .filter(|(_, program)| program.maps.iter().any(|used| used.id == entry.slot.id));
         MapInfo {
             id: entry.slot.id,
             name: spec.name.clone(),
@@ -98,11 +100,8 @@ impl Overlay {
         // So that entries with what is written around them fit a frame.
         let most = (CHUNK_BYTES_MAX / (spec.key_bytes as usize + spec.value_bytes as usize + 8)).max(1);
         let page = exclusive(|| slot.map.page(cursor, most.min(ENTRIES_MAX), CHUNK_BYTES_MAX))?;
-        let mut entries: Vec<MapEntry> = page
-            .entries
-            .into_iter()
-            .map(|entry| MapEntry { key: entry.key, value: entry.value })
-            .collect();
+        let mut entries: Vec<MapEntry> =
+            page.entries.into_iter().map(|entry| MapEntry { key: entry.key, value: entry.value }).collect();
         for entry in &mut entries {
             match spec.kind {
                 MapKind::ProgArray => entry.value = slot.held(&entry.key).map_or(Vec::new(), number),
@@ -256,9 +255,9 @@ fn check_key(slot: &MapSlot, key: &[u8]) -> Result<(), RpcError> {
 /// The number that a value of a map of references holds.
 fn reference(value: &[u8]) -> Result<u32, RpcError> {
     let got = value.len() as u32;
-    let bytes = value.try_into().map_err(|_| {
-        RpcError::Map(MapError::ValueSize { expected: REFERENCE_BYTES as u32, got })
-    })?;
+    let bytes = value
+        .try_into()
+        .map_err(|_| RpcError::Map(MapError::ValueSize { expected: REFERENCE_BYTES as u32, got }))?;
     Ok(u32::from_le_bytes(bytes))
 }
 

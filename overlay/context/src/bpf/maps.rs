@@ -153,7 +153,8 @@ impl Maps {
     /// Pins a map.
     pub(crate) fn pin(&mut self, id: MapId, name: &str) -> Result<(), RpcError> {
         limit("bytes of a map's name", BPF_NAME_BYTES_MAX, name.len())?;
-        let name = if name.is_empty() { self.get(id)?.slot.map.spec().name.clone() } else { name.to_string() };
+        let name =
+            if name.is_empty() { self.get(id)?.slot.map.spec().name.clone() } else { name.to_string() };
         if let Some(other) = self.pinned(&name).filter(|other| other.slot.id != id) {
             return Err(RpcError::Map(MapError::NameTaken(other.slot.id)));
         }

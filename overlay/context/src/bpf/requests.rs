@@ -102,11 +102,8 @@ impl Overlay {
         let name = program.name.clone();
         let test = Test::new(program, self.bpf_services(), data, repeat)?;
         let function = GuestAddress(execute as *const () as usize as u64);
-        let call = PlannedCall {
-            function,
-            arguments: [u64::from(id.0), 0, 0, 0, 0, 0],
-            result: ResultKind::Whole,
-        };
+        let call =
+            PlannedCall { function, arguments: [u64::from(id.0), 0, 0, 0, 0, 0], result: ResultKind::Whole };
         let plan = Plan {
             session,
             purpose: Purpose::Request,

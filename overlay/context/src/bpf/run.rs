@@ -10,8 +10,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ptr;
 
-use uio_bpf::invocation::Invocation;
 use uio_bpf::interpreter::Machine;
+use uio_bpf::invocation::Invocation;
 use uio_bpf::jit::{EmitError, Options, Plan};
 use uio_bpf::program::{Executable, Program as Runnable};
 use uio_protocol::error::RpcError;
@@ -94,7 +94,10 @@ pub(crate) fn compile(
             Err(EmitError::TooSmall { bytes: needed }) if sizes == 1 => bytes = needed,
             Err(error) => {
                 let reason = error.to_string();
-                return Err(RpcError::Program(ProgramError::Untranslatable { program: name.to_string(), reason }));
+                return Err(RpcError::Program(ProgramError::Untranslatable {
+                    program: name.to_string(),
+                    reason,
+                }));
             }
         }
     };

@@ -136,7 +136,9 @@ impl Test {
     /// R1 and R2 at the start.
     pub(crate) fn arguments(&self) -> (u64, u64) {
         match self.program.kind() {
-            ProgramKind::Raw { memory_bytes } => (self.memory.as_ptr().addr() as u64, u64::from(memory_bytes)),
+            ProgramKind::Raw { memory_bytes } => {
+                (self.memory.as_ptr().addr() as u64, u64::from(memory_bytes))
+            }
             ProgramKind::Packet | ProgramKind::Tracing | ProgramKind::Timer => {
                 (self.context.as_ptr().addr() as u64, 0)
             }

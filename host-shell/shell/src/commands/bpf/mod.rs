@@ -6,7 +6,7 @@ mod run;
 mod test;
 
 pub(super) use names::{kind_name, objects_folder};
-pub(super) use package::{Package, build, describe_slots, remembered};
+pub(super) use package::{build, describe_slots, remembered};
 pub(super) use test::{REPEAT_DEFAULT, data, show_test, watch_test};
 
 use super::{Arguments, Command, CommandError, Completion, Output, Shell};

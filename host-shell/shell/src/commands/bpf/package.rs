@@ -40,9 +40,10 @@ pub(in super::super) fn build(path: &Path, certificate: Option<&Path>) -> Result
     let object = postcard::to_allocvec(&image)
         .map_err(|error| CommandError::message(format!("cannot serialize the object: {error}")))?;
     let certificate = match certificate {
-        Some(path) => Some(std::fs::read(path).map_err(|source| {
-            CommandError::HostFile { path: path.to_path_buf(), source }
-        })?),
+        Some(path) => Some(
+            std::fs::read(path)
+                .map_err(|source| CommandError::HostFile { path: path.to_path_buf(), source })?,
+        ),
         None => None,
     };
     let bytes = encode_package(certificate.as_deref(), &object, &proofs)
@@ -58,9 +59,7 @@ fn parse_object(file: &[u8], name: &str) -> Result<ParsedObject, CommandError> {
         parse_flat(file, name, FLAT_MEMORY_BYTES)
             .map(|image| ParsedObject { image, source: SourceInfo::default() })
     };
-    parsed.map_err(|error| {
-        CommandError::with_hint(format!("{name}: {error}"), error.suggestion())
-    })
+    parsed.map_err(|error| CommandError::with_hint(format!("{name}: {error}"), error.suggestion()))
 }
 
 fn layout(source: &SourceInfo, program: usize) -> analysis::ContextLayout {

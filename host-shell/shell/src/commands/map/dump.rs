@@ -49,7 +49,10 @@ impl Command for Dump {
         if map.kind == MapKind::RingBuffer {
             return Err(CommandError::with_hint(
                 format!("`{}` is a ring buffer: reading its records takes them out", map.name),
-                format!("`map take {}` takes the oldest, `map take {} --all` all of them", map.name, map.name),
+                format!(
+                    "`map take {}` takes the oldest, `map take {} --all` all of them",
+                    map.name, map.name
+                ),
             ));
         }
         let types = Types::of(shell, &map)?;

@@ -68,8 +68,7 @@ impl Command for Map {
 fn find(shell: &Shell, word: &str) -> Result<MapInfo, CommandError> {
     let mut all = shell.client.maps()?;
     let number = word.parse().ok();
-    let exact =
-        all.iter().position(|one| Some(one.id.0) == number || one.pinned.as_deref() == Some(word));
+    let exact = all.iter().position(|one| Some(one.id.0) == number || one.pinned.as_deref() == Some(word));
     if let Some(index) = exact {
         return Ok(all.swap_remove(index));
     }
@@ -80,7 +79,9 @@ fn find(shell: &Shell, word: &str) -> Result<MapInfo, CommandError> {
             let near = near_matches(word, all.iter().map(|one| one.name.as_str()));
             let hint = match near.first() {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if all.is_empty() => "there are no maps; `prog load FILE` makes those of an object".into(),
+                None if all.is_empty() => {
+                    "there are no maps; `prog load FILE` makes those of an object".into()
+                }
                 None => "`map list` lists them".into(),
             };
             Err(CommandError::with_hint(format!("no map `{word}`"), hint))

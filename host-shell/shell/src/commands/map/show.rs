@@ -73,7 +73,10 @@ impl Command for Show {
             ("entries", entries),
             ("flags", format!("{:#x}", map.flags)),
             ("programs may", if map.read_only { "read it" } else { "read and write it" }.to_owned()),
-            ("pinned as", map.pinned.clone().unwrap_or_else(|| "not pinned: goes with its last program".into())),
+            (
+                "pinned as",
+                map.pinned.clone().unwrap_or_else(|| "not pinned: goes with its last program".into()),
+            ),
             ("used by", if users.is_empty() { "no program".into() } else { users.join(", ") }),
             ("types", if map.typed { "known" } else { "not described by its object" }.to_owned()),
             ("memory", size(map.memory_bytes)),

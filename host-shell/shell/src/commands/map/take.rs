@@ -76,9 +76,7 @@ impl Command for Take {
 fn show(kind: MapKind, types: &Types, value: &[u8], out: &mut Output<'_>) -> Result<(), CommandError> {
     // A record of a ring buffer has any size; no type goes with it.
     let text = match kind {
-        MapKind::RingBuffer => {
-            value.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
-        }
+        MapKind::RingBuffer => value.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "),
         _ => types.value_text(value),
     };
     if out.is_json() {

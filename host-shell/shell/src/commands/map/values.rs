@@ -24,11 +24,7 @@ impl Types {
             let known = TypeInfo::decode(encoded).ok().filter(|info| info.bytes() == bytes);
             known.unwrap_or_else(|| TypeInfo::opaque(bytes))
         };
-        Ok(Self {
-            key: typed(&key, map.key_bytes),
-            value: typed(&value, map.value_bytes),
-            kind: map.kind,
-        })
+        Ok(Self { key: typed(&key, map.key_bytes), value: typed(&value, map.value_bytes), kind: map.kind })
     }
 
     pub(super) fn key_text(&self, key: &[u8]) -> String {
