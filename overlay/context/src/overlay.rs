@@ -97,8 +97,7 @@ impl Overlay {
             if let Some((run, outcome)) = runs::ended(self.shared, thread) {
                 self.operation_ended(run, outcome);
             }
-            let quiet = self.shared.with(|state| state.runs.iter().all(|run| run.test.is_none()));
-            self.bpf.tidy(quiet);
+            self.tidy_bpf();
         }
         self.advance_operations();
         self.send_events();
@@ -175,6 +174,12 @@ impl Overlay {
         if let Ok(bytes) = encoded {
             self.platform.send(&bytes);
         }
+    }
+
+    /// Drops what programs used that run no more.
+    pub(crate) fn tidy_bpf(&mut self) {
+        let quiet = self.shared.with(|state| state.runs.iter().all(|run| run.test.is_none()));
+        self.bpf.tidy(quiet);
     }
 
     /// Names a new run.

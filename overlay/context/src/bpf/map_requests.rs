@@ -201,6 +201,7 @@ impl Overlay {
         let retired = exclusive(|| slot.map.set_program(index, runnable))?;
         let old = slot.hold(index, program);
         self.bpf.retire_program(retired, old);
+        self.tidy_bpf();
         Ok(())
     }
 
@@ -214,6 +215,7 @@ impl Overlay {
         };
         let retired = exclusive(|| slot.map.set_map(key, inner))?;
         self.bpf.retire_map(retired);
+        self.tidy_bpf();
         Ok(())
     }
 

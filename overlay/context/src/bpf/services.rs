@@ -84,6 +84,8 @@ impl Services for GuestServices {
     }
 
     fn trace(&self, text: &[u8]) {
+        // Programs often end a line themselves.
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
         if !self.to_run(text, true) {
             self.shared.platform.log_line(LogLevel::Info, &alloc::string::String::from_utf8_lossy(text));
         }
