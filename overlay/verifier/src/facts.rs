@@ -10,9 +10,7 @@ use uio_bpf::instruction::Width;
 use crate::domain::{Scalar, arithmetic};
 use crate::proof::ProofError;
 use crate::stack::{FRAME_BYTES, Slot, Stack};
-use crate::state::{
-    Caller, Distance, Frame, Head, MAX_FRAMES, PacketFacts, REGISTERS, Reference, Shared, State,
-};
+use crate::state::{Caller, Distance, Frame, Head, MAX_FRAMES, PacketFacts, Reference, Shared, State};
 use crate::value::{Content, Id, Pointer, Region, Value};
 
 /// Identities are below this, so that a walk never runs out of fresh ones.
@@ -122,6 +120,14 @@ impl Facts {
 
     /// Whether every concrete state that `state` describes is one that these facts describe.
     pub(crate) fn include(&self, state: &State) -> bool {
+        let active = |(fact, frame): (&FrameFacts, &Frame)| {
+            frame.heads.iter().all(|head| fact.heads.contains(&head.slot))
+        };
+        self.frames.iter().zip(&state.shared.frames).all(active) && self.include_but_loops(state)
+    }
+
+    /// As [`Self::include`], whichever loops are active.
+    pub(crate) fn include_but_loops(&self, state: &State) -> bool {
         let shared = &state.shared;
         if self.frames.len() != shared.frames.len()
             || self.references.len() != shared.references.len()
@@ -290,7 +296,6 @@ impl Names<'_> {
         };
         callers
             && fact.function == frame.function
-            && frame.heads.iter().all(|head| fact.heads.contains(&head.slot))
             && fact.stack.iter().all(|fact| self.covers_slot(fact, &frame.stack))
     }
 
