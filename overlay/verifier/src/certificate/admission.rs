@@ -1,6 +1,8 @@
 //! The guest's decision whether to take a package.
 
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use uio_protocol::bpf::ObjectImage;
 
@@ -15,6 +17,8 @@ use super::limits::{MAPS_MAX, PROGRAMS_MAX};
 use super::package::Package;
 use super::policy::{Policy, WithoutClock};
 use super::signed::Certificate;
+use crate::check::{CheckError, CheckReason, Checked, check};
+use crate::proof::Proof;
 
 /// Whether a generation below the floor is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub enum Rollback {
 
 /// What a package held, after everything but the proofs was found right.
 ///
-/// The programs are not safe to run yet: each has to pass the check with its proof.
+/// The programs are not safe to run yet: [`Admitted::check`] finds out.
 #[derive(Clone, Debug)]
 pub struct Admitted<'bytes> {
     /// The object.
@@ -57,6 +61,29 @@ impl Admitted<'_> {
         self.signed.as_ref().is_none_or(|signed| signed.claims.permits(kind, name))
     }
 
+    /// Checks every program with its proof, and that its stack is granted. What is known of the programs
+    /// afterwards, in their order; they are safe to run.
+    ///
+    /// # Errors
+    ///
+    /// The first program that is not.
+    pub fn check(&self) -> Result<Vec<Checked>, Unproven> {
+        let programs = self.proofs.iter().enumerate();
+        programs
+            .map(|(program, proof)| {
+                let unproven = |reason| Unproven { program: program as u32, reason };
+                let proof = Proof::decode(proof).map_err(|error| {
+                    unproven(UnprovenReason::Check(CheckError { slot: 0, reason: CheckReason::Proof(error) }))
+                })?;
+                let checked = check(&self.object, program, &proof)
+                    .map_err(|error| unproven(UnprovenReason::Check(error)))?;
+                self.grant_stack(u64::from(checked.stack_bytes))
+                    .map_err(|error| unproven(UnprovenReason::Stack(error)))?;
+                Ok(checked)
+            })
+            .collect()
+    }
+
     /// Whether a stack of this many bytes is granted: the check of a proof finds out how deep it gets.
     ///
     /// # Errors
@@ -70,11 +97,40 @@ impl Admitted<'_> {
     }
 }
 
+/// A program that was not proven safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// Its index in the object.
+    pub program: u32,
+    /// Why.
+    pub reason: UnprovenReason,
+}
+
+/// Why a program was not proven safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnprovenReason {
+    /// The proof does not show it.
+    Check(CheckError),
+    /// It is safe, but needs more stack than the certificate grants: [`AdmissionError::Bounds`].
+    Stack(AdmissionError),
+}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            UnprovenReason::Check(error) => write!(out, "program {}: {error}", self.program),
+            UnprovenReason::Stack(error) => write!(out, "program {}: {error}", self.program),
+        }
+    }
+}
+
+impl core::error::Error for Unproven {}
+
 /// Decides whether `package` is taken: signature, binding to the object, engines, tenant and hooks, generation,
 /// validity, and only then the object itself and its bounds. The first thing that is wrong is the answer.
 ///
-/// `now` is `None` if the guest has no wall clock. The caller checks the proofs next and, when all is loaded,
-/// calls [`GenerationStore::record`] with the claims.
+/// `now` is `None` if the guest has no wall clock. The caller goes on with [`Admitted::check`] and, when
+/// all is loaded, calls [`GenerationStore::record`] with the claims.
 ///
 /// # Errors
 ///
@@ -134,7 +190,7 @@ fn authenticate(certificate: &[u8], policy: &Policy) -> Result<Signed, Admission
 }
 
 fn authorize(claims: &Claims, policy: &Policy) -> Result<(), AdmissionError> {
-    let accepted = |name: &&alloc::string::String| claims.engines.iter().any(|engine| engine.name == **name);
+    let accepted = |name: &&String| claims.engines.iter().any(|engine| engine.name == **name);
     if let Some(name) = policy.engines().iter().find(|name| !accepted(name)) {
         return Err(AdmissionError::Engine { name: name.clone() });
     }

@@ -20,7 +20,7 @@ mod package;
 mod policy;
 mod signed;
 
-pub use admission::{Admitted, Rollback, Signed, admit};
+pub use admission::{Admitted, Rollback, Signed, Unproven, UnprovenReason, admit};
 pub use bounds::{Bound, Bounds, instructions, map_bytes};
 pub use claims::{Claims, EngineVersion};
 pub use digest::{Digest, KeyId, map_schema_digest, object_digest};

@@ -21,7 +21,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::digest::KeyId;
 use super::error::{PolicyError, PolicyProblem};
-use super::hook::{Hook, HookKind, is_name, split};
+use super::hook::{BadHook, Hook, HookKind, is_name, split};
 use super::limits::{
     ENGINE_TEXT_BYTES_MAX, ENGINES_MAX, HOOK_NAME_BYTES_MAX, POLICY_BYTES_MAX, POLICY_KEYS_MAX,
     POLICY_RULES_MAX, TENANT_BYTES_MAX,
@@ -102,13 +102,18 @@ impl HookPattern {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, PolicyProblem> {
+    /// Reads `*`, `KIND:*` or `KIND:NAME`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, BadHook> {
         if text == "*" {
             return Ok(Self::All);
         }
         match split(text) {
             Ok((kind, "*")) => Ok(Self::Kind(kind)),
-            _ => Hook::parse(text).map(Self::One).map_err(PolicyProblem::Hook),
+            _ => Hook::parse(text).map(Self::One),
         }
     }
 }
@@ -239,7 +244,8 @@ impl Policy {
                 let tenant = word(Missing::TENANT)?;
                 let tenant = if tenant == "*" { None } else { Some(name(tenant, TENANT_BYTES_MAX)?) };
                 let hooks =
-                    word(Missing::HOOKS)?.split(',').map(HookPattern::parse).collect::<Result<_, _>>()?;
+                    word(Missing::HOOKS)?.split(',').map(HookPattern::parse).collect::<Result<_, _>>();
+                let hooks = hooks.map_err(PolicyProblem::Hook)?;
                 push(&mut self.allowances, Allowance { tenant, hooks }, POLICY_RULES_MAX)?;
             }
             "floor" => {
