@@ -38,6 +38,11 @@ impl CodePages {
         Ok(())
     }
 
+    /// Whether `bytes` of code fill the pages, with none to spare.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        bytes.max(1).div_ceil(PAGE_BYTES as usize) == self.pages as usize
+    }
+
     /// Address of the first instruction.
     pub(crate) fn start(&self) -> GuestAddress {
         self.start

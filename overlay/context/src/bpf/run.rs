@@ -5,7 +5,7 @@
 //! half done runs with interrupts off (`super::helpers`).
 #![expect(unsafe_code, reason = "runs programs that were checked, on data that their run owns")]
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ptr;
@@ -68,6 +68,9 @@ pub(crate) struct Ready {
     pub(crate) offsets: Vec<u32>,
 }
 
+/// Places that are tried for code: where it is measured, where it fits, and one more for each of the two reasons to go on.
+const PLACES_MAX: usize = 4;
+
 /// Makes `executable` ready to run. Constants of its code are disguised with `seed`.
 pub(crate) fn compile(
     platform: &'static dyn Platform,
@@ -80,32 +83,37 @@ pub(crate) fn compile(
         return Ok(Ready { runnable, code: None, offsets: Vec::new() });
     };
     let plan = Plan::new(&executable, &Options::blinded(seed));
-    let mut bytes = plan.bytes_bound();
-    let mut sizes = 0;
-    let (mut pages, buffer, code) = loop {
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(bytes).map_err(|_| RpcError::OutOfMemory { bytes: bytes as u64 })?;
-        buffer.resize(bytes, 0);
-        let pages = CodePages::reserve(platform, name, bytes).map_err(out_of_memory)?;
-        sizes += 1;
-        match plan.emit(&mut buffer, pages.start().0) {
-            Ok(code) => break (pages, buffer, code),
-            // It says what is enough, so once is all it takes.
-            Err(EmitError::TooSmall { bytes: needed }) if sizes == 1 => bytes = needed,
-            Err(error) => {
-                let reason = error.to_string();
-                return Err(RpcError::Program(ProgramError::Untranslatable {
-                    program: name.to_string(),
-                    reason,
-                }));
-            }
-        }
+    let untranslatable = |reason: String| {
+        RpcError::Program(ProgramError::Untranslatable { program: name.to_string(), reason })
     };
-    let text = buffer.get(..code.bytes).unwrap_or(&buffer);
-    pages.seal(text).map_err(|address| RpcError::BadAddress { address, write: true })?;
-    let entry = pages.start().0;
-    // SAFETY: the code was made from this executable for this address, and its pages are executable from here on. They
-    // belong to the program that keeps this `Runnable`; whoever else keeps it keeps that program, too (`MapSlot`).
-    let runnable = Arc::new(unsafe { Runnable::compiled(executable, entry) });
-    Ok(Ready { runnable, code: Some(pages), offsets: code.offsets })
+    let mut room = plan.bytes_bound();
+    let mut size = room;
+    for _ in 0..PLACES_MAX {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(room).map_err(|_| RpcError::OutOfMemory { bytes: room as u64 })?;
+        buffer.resize(room, 0);
+        let mut pages = CodePages::reserve(platform, name, size).map_err(out_of_memory)?;
+        let code = match plan.emit(&mut buffer, pages.start().0) {
+            Ok(code) => code,
+            Err(EmitError::TooSmall { bytes }) if bytes > room => {
+                (room, size) = (bytes, bytes);
+                continue;
+            }
+            Err(error) => return Err(untranslatable(error.to_string())),
+        };
+        let text = buffer.get(..code.bytes).unwrap_or(&buffer);
+        // The bound was generous: the code goes where its size fits, which is most often the same place.
+        if !pages.fits(text.len()) {
+            size = text.len();
+            continue;
+        }
+        pages.seal(text).map_err(|address| RpcError::BadAddress { address, write: true })?;
+        let entry = pages.start().0;
+        // SAFETY: the code was made from this executable for this address, and its pages are executable from here on.
+        // They belong to the program that keeps this `Runnable`; whoever else keeps it keeps that program, too
+        // (`MapSlot`).
+        let runnable = Arc::new(unsafe { Runnable::compiled(executable, entry) });
+        return Ok(Ready { runnable, code: Some(pages), offsets: code.offsets });
+    }
+    Err(untranslatable("its code has another size at each place".to_string()))
 }

@@ -84,7 +84,7 @@ fn find(shell: &Shell, word: &str) -> Result<ProgramInfo, CommandError> {
 }
 
 /// The word for what executes a program.
-fn engine_name(engine: Engine) -> &'static str {
+pub(super) fn engine_name(engine: Engine) -> &'static str {
     match engine {
         Engine::Jit => "jit",
         Engine::Interpreter => "interpreter",
