@@ -76,7 +76,7 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
     let exports = shell.client.exports()?.len();
     let bpf = shell.client.bpf_features()?;
     let engines: Vec<&str> = bpf.engines.iter().map(|engine| engine_name(*engine)).collect();
-    let keys: Vec<String> = bpf.keys.iter().map(|key| hex(key)).collect();
+    let signers: Vec<String> = bpf.keys.iter().map(|key| hex(key)).collect();
     let keys = info.isolation != IsolationBackend::None;
     // The keys of supervisor pages say nothing in ring 3.
     let ring3 = info.isolation == IsolationBackend::Pku;
@@ -93,7 +93,7 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
                 "helpers": bpf.helpers.len(),
                 "maps": bpf.maps.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
                 "signature_required": bpf.signature_required,
-                "keys": keys,
+                "keys": signers,
             },
             "protocol": format!("{:016x}", uio_protocol::PROTOCOL_HASH),
         }));
@@ -121,11 +121,11 @@ fn overview(shell: &Shell, out: &mut Output<'_>) -> Result<(), CommandError> {
         ("ebpf maps", format!("{} kinds (`feature maps`)", bpf.maps.len())),
         (
             "ebpf signature",
-            match (bpf.signature_required, keys.is_empty()) {
+            match (bpf.signature_required, signers.is_empty()) {
                 (false, true) => "not required; a proof is, always".to_owned(),
-                (false, false) => format!("not required; keys {}", keys.join(", ")),
+                (false, false) => format!("not required; keys {}", signers.join(", ")),
                 (true, true) => "required, and no key counts: nothing is admitted".to_owned(),
-                (true, false) => format!("required, of {}", keys.join(", ")),
+                (true, false) => format!("required, of {}", signers.join(", ")),
             },
         ),
     ] {

@@ -132,22 +132,24 @@ pub fn all() -> impl Iterator<Item = &'static dyn Command> {
     ALL.iter().flat_map(|(_, commands)| commands.iter().copied())
 }
 
-/// The command of that name, or the only one that starts with it.
+/// The command of that name; `prog load` for a subcommand.
 ///
 /// # Errors
 ///
 /// [`CommandError::Unknown`] with near matches.
 pub fn find(name: &str) -> Result<&'static dyn Command, CommandError> {
-    let mut words = name.split_whitespace();
-    let first = words.next().unwrap_or_default();
-    let Some(command) = all().find(|command| command.name() == first) else {
-        let near = near_matches(first, all().map(Command::name));
-        return Err(CommandError::Unknown { name: first.to_owned(), near });
-    };
-    match words.next() {
-        Some(second) => subcommand(command, second),
-        None => Ok(command),
+    let named = |name: &str| all().find(|command| command.name() == name);
+    if let Some(command) = named(name) {
+        return Ok(command);
     }
+    if let Some((first, second)) = name.split_once(' ')
+        && let Some(command) = named(first)
+        && !command.subcommands().is_empty()
+    {
+        return subcommand(command, second);
+    }
+    let near = near_matches(name, all().map(Command::name));
+    Err(CommandError::Unknown { name: name.to_owned(), near })
 }
 
 /// The subcommand of `command` that `word` names.

@@ -91,14 +91,12 @@ pub(super) fn engine_name(engine: Engine) -> &'static str {
     }
 }
 
-/// What a returned value means to whoever called the program.
-fn meaning(kind: ProgramKind, value: u64) -> Option<&'static str> {
+/// What a returned value means to whoever called the program: an action of filters. Others choose ports.
+fn meaning(program: &ProgramInfo, value: u64) -> Option<&'static str> {
     /// Linux's `enum xdp_action`.
     const ACTIONS: [&str; 5] = ["XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"];
-    match kind {
-        ProgramKind::Packet => ACTIONS.get(usize::try_from(value).ok()?).copied(),
-        ProgramKind::Tracing | ProgramKind::Timer | ProgramKind::Raw { .. } => None,
-    }
+    let filters = program.kind == ProgramKind::Packet && matches!(program.target.as_str(), "" | "filter");
+    if filters { ACTIONS.get(usize::try_from(value).ok()?).copied() } else { None }
 }
 
 /// Time of one run, `None` before the first.

@@ -90,6 +90,6 @@ impl Command for Test {
             // Filled up with zeros.
             _ => before.resize(test.data.len(), 0),
         }
-        show_test(&test, meaning(program.kind, test.value), &before, out)
+        show_test(&test, meaning(&program, test.value), &before, out)
     }
 }
