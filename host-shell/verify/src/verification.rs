@@ -43,8 +43,8 @@ pub struct Loadable {
 
 /// Lets the engines judge `subject`.
 ///
-/// uio goes first: what it accepts is rewritten to native context accesses, and the others judge what will be
-/// loaded.
+/// uio goes first: what it accepts is rewritten to native context accesses, and the others judge that, since it is
+/// what will be loaded.
 #[must_use]
 pub fn verify(mut subject: Subject, request: &Request) -> Verification {
     let count = subject.object.programs.len();

@@ -5,13 +5,16 @@
 //! as JSON and reads an [`Outcome`] from its standard output; [`serve`] is the other end.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process_group, set_parent_process_death_signal, setrlimit,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engines, Options};
@@ -110,6 +113,8 @@ impl Runner for ProcessRunner {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // So that it can be killed with all that it started, and Ctrl-C at the service lets it finish.
+            .process_group(0)
             .spawn()
             .map_err(not_started)?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -156,8 +161,8 @@ fn finish(child: &mut Child, kill: bool) -> String {
     while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
         thread::sleep(Duration::from_millis(5));
     }
-    // It is gone already, in most cases.
-    let _ = child.kill();
+    // It is gone already, in most cases, but not reaped, so that its number is still its own.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 

@@ -98,7 +98,7 @@ impl Shared {
     }
 
     fn verify(&self, line: &RequestLine, body: Vec<u8>) -> Result<Answer, ApiError> {
-        let query = Query::parse(&line.query, &["name", "engines", "fuel", "states", "wait"])?;
+        let query = Query::parse(&line.query, &["name", "engines", "unbounded", "states", "wait"])?;
         let job = self.job_of(&query, body)?;
         let (id, cached) = self.submit(job)?;
         match self.jobs.wait(id, query.wait()?) {
@@ -145,7 +145,7 @@ impl Shared {
         if let Some(clients) = &self.config.clients {
             clients.authorize(line.token.as_deref(), &terms.tenant, &terms.hooks)?;
         }
-        let job = Job { engines: self.config.engines.to_string(), fuel: true, ..self.job_of(&query, body)? };
+        let job = self.job_of(&query, body)?;
         let (id, _) = self.submit(job)?;
         let outcome = match self.jobs.wait(id, WAIT_MAX) {
             Some(Phase::Done(outcome)) => outcome,
@@ -206,7 +206,7 @@ impl Shared {
             file,
             engines: engines.to_string(),
             max_steps: limits.job_steps,
-            fuel: query.flag("fuel", true)?,
+            fuel: query.flag("unbounded", true)?,
             states: query.flag("states", false)?,
             memory_bytes: limits.job_memory_bytes,
             // Whole seconds, and never none.

@@ -92,10 +92,10 @@ mod tests {
         cache.insert(1, (), 60);
         cache.insert(2, (), 40);
         assert_eq!((cache.len(), cache.bytes()), (2, 100));
-        cache.insert(3, (), 41);
-        assert_eq!((cache.len(), cache.bytes()), (1, 41), "both had to go");
+        cache.insert(3, (), 61);
+        assert_eq!((cache.len(), cache.bytes()), (1, 61), "both had to go");
         cache.insert(4, (), 101);
-        assert_eq!((cache.len(), cache.bytes()), (1, 41), "too large to keep");
+        assert_eq!((cache.len(), cache.bytes()), (1, 61), "too large to keep");
         cache.insert(3, (), 5);
         assert_eq!((cache.len(), cache.bytes()), (1, 5), "replaced");
     }

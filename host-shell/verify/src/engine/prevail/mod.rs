@@ -98,11 +98,19 @@ fn analyse(subject: &Subject, program: usize, options: &Options) -> Result<Accep
             .map(|slot| slot as u32)
     };
 
+    let rejected = |reason, slot: Option<u32>| Rejected {
+        source: slot.and_then(|slot| subject.source(program, slot)).map(Into::into),
+        slot,
+        ..Rejected::of(reason)
+    };
+
     let mut notes = Vec::new();
     let sequence = unmarshal(&slots, &mut notes, &info, &platform, &options)
         .map_err(|error| Rejected::of(error.to_string()))?;
-    let graph = Program::from_sequence(&sequence, &mut info, &platform, &options)
-        .map_err(|error| Rejected::of(error.to_string()))?;
+    let graph = Program::from_sequence(&sequence, &mut info, &platform, &options).map_err(|error| {
+        let (message, label) = split_place(error.message);
+        rejected(message, label.and_then(place))
+    })?;
     let context = DomainContext {
         program_info: &info,
         program: &graph,
@@ -119,12 +127,16 @@ fn analyse(subject: &Subject, program: usize, options: &Options) -> Result<Accep
         .find_first_error()
         .unwrap_or_else(|| VerificationError::new("rejected without a reason".to_owned()));
     let slot = error.label.as_ref().and_then(|label| place(label.from));
-    Err(Rejected {
-        source: slot.and_then(|slot| subject.source(program, slot)).map(Into::into),
-        slot,
-        ..Rejected::of(error.message)
+    Err(rejected(error.message, slot).into())
+}
+
+/// Splits `MESSAGE (at LABEL)`.
+fn split_place(message: String) -> (String, Option<i32>) {
+    let split = message.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (at "));
+    match split.and_then(|(text, label)| Some((text.to_owned(), label.parse().ok()?))) {
+        Some((text, label)) => (text, Some(label)),
+        None => (message, None),
     }
-    .into())
 }
 
 /// Instructions that are put in front so that registers hold what our calls put into them: PREVAIL knows only R1.

@@ -41,7 +41,7 @@ fn judge(kind: ProgramKind, layout: ContextLayout, slots: &[u64]) -> Result<(), 
     let subject = Subject {
         object: ObjectImage { name: "test".into(), maps: vec![map], programs: vec![program] },
         layouts: vec![layout],
-        lines: Vec::new(),
+        source: uio_bpf_objects::SourceInfo::default(),
     };
     Prevail.judge(&subject, 0, &Options::default()).map(|_| ()).map_err(|rejected| *rejected)
 }
@@ -99,8 +99,8 @@ fn maps_by_their_index() {
             op(0xbf, 2, 10, 0, 0),
             op(0x07, 2, 0, 0, -4),
             op(0x85, 0, 0, 0, helper),
-            // if r0 == 0 goto exit
-            op(0x15, 0, 0, 2, 0),
+            // if r0 == 0, do not read
+            op(0x15, 0, 0, 1, 0),
             op(0x79, 0, 0, 0, 0),
             op(0xb7, 0, 0, 0, 0),
             EXIT,
@@ -108,7 +108,8 @@ fn maps_by_their_index() {
     };
     assert_eq!(packet(&lookup(0, 1)), Ok(()));
     assert!(packet(&lookup(1, 1)).is_err(), "no such map");
-    assert!(packet(&lookup(0, 9999)).is_err(), "no such helper");
+    let rejected = packet(&lookup(0, 9999)).expect_err("no such helper");
+    assert_eq!(rejected.slot, Some(5), "{}", rejected.reason);
     let mut unchecked = lookup(0, 1);
     unchecked[6] = op(0xb7, 3, 0, 0, 0);
     assert!(packet(&unchecked).is_err(), "null");
