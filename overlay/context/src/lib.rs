@@ -17,6 +17,7 @@ mod bpf;
 mod enter;
 mod events;
 mod extensions;
+mod files;
 pub mod gate;
 pub mod heap;
 mod load;
