@@ -354,6 +354,10 @@ impl Machine for Kernel {
         }
     }
 
+    fn boot_file(&self, path: &str) -> Result<Option<Vec<u8>>, FileError> {
+        Ok(crate::files::boot_file(path)?.map(<[u8]>::to_vec))
+    }
+
     fn random(&self, out: &mut [u8]) -> bool {
         virtio::rng::fill(out, time::now_ns() + RANDOM_WAIT_NS)
     }

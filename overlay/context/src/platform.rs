@@ -371,6 +371,14 @@ pub trait Machine {
     /// What stays the same from boot on.
     fn identity(&self) -> Identity;
 
+    /// A file of the image's configuration, as the loader brought it: nothing that happens later changes it. Does not
+    /// wait. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, or why it is not known whether there is one.
+    fn boot_file(&self, path: &str) -> Result<Option<Vec<u8>>, FileError>;
+
     /// Puts random bytes into `out`; whether there was a source for them. May wait a moment.
     fn random(&self, out: &mut [u8]) -> bool;
 

@@ -2,20 +2,17 @@
 
 use alloc::format;
 use alloc::string::ToString;
-use alloc::vec;
-use alloc::vec::Vec;
 
-use uio_protocol::error::{FileError, RpcError};
+use uio_protocol::error::RpcError;
 use uio_protocol::inspect::LogLevel;
 use uio_protocol::programs::{ProgramError, SignedInfo};
-use uio_verifier::certificate::limits::POLICY_BYTES_MAX;
 use uio_verifier::certificate::{
     AdmissionError, Admitted, GenerationStore, GenerationsFull, POLICY_PATH, Policy, Rollback, admit,
 };
 
 use crate::platform::Platform;
 
-/// Policy and generations. The policy is read once: later changes of its file change nothing.
+/// Policy and generations. The policy is the boot archive's: nothing that a shell writes changes it.
 pub(crate) struct Admission {
     pub(crate) policy: Policy,
     generations: GenerationStore,
@@ -24,7 +21,7 @@ pub(crate) struct Admission {
 impl Admission {
     /// Reads the image's policy. Without a file everything is admitted; with one that cannot be read, nothing.
     pub(crate) fn read(platform: &dyn Platform) -> Self {
-        let policy = match read_file(platform) {
+        let policy = match platform.boot_file(POLICY_PATH) {
             Ok(None) => Policy::open(),
             Ok(Some(bytes)) => {
                 Policy::parse(&bytes).unwrap_or_else(|error| closed(platform, &error.to_string()))
@@ -81,24 +78,4 @@ fn closed(platform: &dyn Platform, reason: &str) -> Policy {
     let text = format!("{POLICY_PATH}: {reason}; no program is admitted");
     platform.log_line(LogLevel::Error, &text);
     Policy::closed()
-}
-
-/// The policy file's bytes; `None` if there is no such file.
-fn read_file(platform: &dyn Platform) -> Result<Option<Vec<u8>>, FileError> {
-    // One more than there may be, so that a longer file is noticed.
-    let mut bytes = vec![0; POLICY_BYTES_MAX + 1];
-    let mut filled = 0;
-    loop {
-        match platform.read_file(POLICY_PATH, filled as u64, &mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(FileError::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        if filled == bytes.len() {
-            break;
-        }
-    }
-    bytes.truncate(filled);
-    Ok(Some(bytes))
 }

@@ -158,7 +158,7 @@ fn what_is_no_package_is_refused() {
 fn the_policy_decides_before_anything_is_read() {
     with_machine(&[], |shell| {
         let policy = b"require-signature yes\n".to_vec();
-        shell.machine.state().files.insert("/etc/uio/policy".to_string(), policy);
+        shell.machine.state().boot_files.insert("/etc/uio/policy".to_string(), policy);
         shell.hello(SESSION);
         let error = shell.try_programs(&pass(), false).unwrap_err();
         assert!(matches!(refused(error), ProgramError::NotAdmitted { .. }));
@@ -166,8 +166,11 @@ fn the_policy_decides_before_anything_is_read() {
             Ok(Reply::BpfFeatures(features)) => assert!(features.signature_required),
             other => panic!("{other:?}"),
         }
-        // It was read once.
-        shell.machine.state().files.clear();
+        // Nothing that a shell writes changes it.
+        let path = "/etc/uio/policy".to_string();
+        let write =
+            Request::WriteFile { path, offset: 0, truncate: true, bytes: b"require-signature no\n".to_vec() };
+        assert_eq!(shell.ask(SESSION, &write), Ok(Reply::Done));
         assert!(shell.try_programs(&pass(), false).is_err());
     });
 }
@@ -175,7 +178,7 @@ fn the_policy_decides_before_anything_is_read() {
 #[test]
 fn a_policy_that_cannot_be_read_admits_nothing() {
     with_machine(&[], |shell| {
-        shell.machine.state().files.insert("/etc/uio/policy".to_string(), b"allow everything".to_vec());
+        shell.machine.state().boot_files.insert("/etc/uio/policy".to_string(), b"allow everything".to_vec());
         shell.hello(SESSION);
         let error = shell.try_programs(&pass(), false).unwrap_err();
         assert!(matches!(refused(error), ProgramError::NotAdmitted { .. }));

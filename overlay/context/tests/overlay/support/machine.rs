@@ -52,6 +52,7 @@ pub(crate) struct State {
     last_thread: u32,
     ended: VecDeque<EndedThread>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) boot_files: BTreeMap<String, Vec<u8>>,
     /// The status of files in [`HUNG_FOLDER`] is not told until this is over; see [`Machine::set_host_hangs`].
     host_hangs: bool,
     log: VecDeque<LogLine>,
@@ -524,6 +525,10 @@ impl uio_overlay::platform::Machine for Machine {
             command_line: String::new(),
             devices: vec!["console".to_string()],
         }
+    }
+
+    fn boot_file(&self, path: &str) -> Result<Option<Vec<u8>>, FileError> {
+        Ok(self.state().boot_files.get(path).cloned())
     }
 
     fn random(&self, out: &mut [u8]) -> bool {
