@@ -13,6 +13,9 @@ use super::objects_folder;
 /// Bytes at R1 of a flat program: what uIO's `bpf_exec` gave.
 const FLAT_MEMORY_BYTES: u32 = 4096;
 
+/// Branches that a rejection shows, the last ones: what leads to the instruction.
+const STEPS_MAX: usize = 8;
+
 /// What is uploaded, and what it was made from.
 pub(in super::super) struct Package {
     /// Certificate, object and proofs.
@@ -73,7 +76,7 @@ fn layout(source: &SourceInfo, program: usize) -> analysis::ContextLayout {
 fn rejected(rejection: &Rejection, program: &str, source: &SourceInfo, index: usize) -> CommandError {
     let line = |slot: u32| {
         source.line(index, slot).map(|line| SourceLine {
-            file: line.file.to_owned(),
+            file: shown_path(line.file),
             line: line.line,
             column: line.column.into(),
             text: line.text.to_owned(),
@@ -83,7 +86,20 @@ fn rejected(rejection: &Rejection, program: &str, source: &SourceInfo, index: us
     let mut message = format!("{program} is not safe");
     let mut details = Vec::new();
     let mut hint = None;
+    let steps = text.lines().filter(|line| is_step(line)).count();
+    let mut left_out = steps.saturating_sub(STEPS_MAX);
+    if left_out == 1 {
+        left_out = 0;
+    }
+    let mut skipped = 0;
     for line in text.lines() {
+        if is_step(line) && skipped < left_out {
+            skipped += 1;
+            if skipped == left_out {
+                details.push(format!("   … {left_out} branches before"));
+            }
+            continue;
+        }
         if let Some(headline) = line.strip_prefix("error: ") {
             message = headline.to_owned();
         } else if let Some(help) = line.trim_start().strip_prefix("= help: ") {
@@ -93,6 +109,18 @@ fn rejected(rejection: &Rejection, program: &str, source: &SourceInfo, index: us
         }
     }
     CommandError::Rejected { message, details, hint }
+}
+
+/// A line of the path to the unsafe instruction: begins with the number of a jump.
+fn is_step(line: &str) -> bool {
+    line.starts_with("   ") && line.trim_start().starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// A file as a person here would name it.
+fn shown_path(path: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let relative = Path::new(path).strip_prefix(here).ok();
+    relative.map_or_else(|| path.to_owned(), |relative| relative.display().to_string())
 }
 
 /// The object that a program was loaded from, if this host has it, and the program's index in it.
@@ -109,7 +137,7 @@ pub(in super::super) fn describe_slots(source: &SourceInfo, program: usize, slot
         return None;
     }
     let line = source.line(program, slot)?;
-    Some(format!("{}:{}  {}", line.file, line.line, line.text.trim()))
+    Some(format!("{}:{}  {}", shown_path(line.file), line.line, line.text.trim()))
 }
 
 impl Package {
