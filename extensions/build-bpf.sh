@@ -4,7 +4,7 @@
 #     extensions/build-bpf.sh OUT_DIR              all samples
 #     extensions/build-bpf.sh OUT_DIR FILE...      these .c files
 #
-# FILE.c becomes OUT_DIR/FILE.o. Environment: CC (clang), MCPU (v3; v1 and v2 are older, v4 needs clang 18), CFLAGS
+# FILE.c becomes OUT_DIR/FILE.o. Environment: CC (clang), MCPU (v3; v1 and v2 are older, v4 needs clang 18 or later), CFLAGS
 # (behind the flags below). Safe to run several times at once: each object appears complete or not at all.
 set -euo pipefail
 

@@ -34,9 +34,45 @@ pub fn parse(text: &str) -> Result<Duration, BadDuration> {
     nanoseconds().map(Duration::from_nanos).ok_or_else(|| BadDuration(text.to_owned()))
 }
 
+/// A time in Unix seconds as `2026-11-20T23:30:00Z`.
+///
+/// The calendar is Howard Hinnant's `civil_from_days`: years begin in March, so that the leap day is the last.
+#[must_use]
+pub fn utc(unix_s: u64) -> String {
+    const DAY_S: u64 = 86_400;
+    /// Days from 0000-03-01 to 1970-01-01.
+    const EPOCH_DAYS: u64 = 719_468;
+    /// Days of 400 years.
+    const ERA_DAYS: u64 = 146_097;
+    let (days, seconds) = (unix_s / DAY_S + EPOCH_DAYS, unix_s % DAY_S);
+    let (era, day) = (days / ERA_DAYS, days % ERA_DAYS);
+    let year = (day - day / 1_460 + day / 36_524 - day / (ERA_DAYS - 1)) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_800_000_000, "2027-01-15T08:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
 
     #[test]
     fn durations() {
