@@ -10,7 +10,7 @@ use uio_tests::guest::{Guest, parse_lines};
 use uio_tests::process::{self, LIMIT};
 
 /// Every command, as `help` groups them.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 28] = [
     "info",
     "threads",
     "stack",
@@ -33,6 +33,9 @@ const COMMANDS: [&str; 25] = [
     "ext",
     "kill",
     "unload",
+    "bpf",
+    "prog",
+    "map",
     "help",
     "batch",
     "transcript",
