@@ -1,5 +1,6 @@
 //! The fixpoint: states at points until nothing new arrives.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -129,11 +130,11 @@ impl<'a> Fixpoint<'a> {
 
     /// Walks from `state` until all ways end or stop at points.
     fn explore(&mut self, state: State, slot: u32, stated: bool, path: u32) -> Result<(), Rejection> {
-        let mut waiting = alloc::vec![(state, slot, stated, path, false)];
+        let mut waiting = alloc::vec![(Box::new(state), slot, stated, path, false)];
         while let Some((mut state, mut slot, mut stated, mut path, mut back)) = waiting.pop() {
             loop {
                 if !stated && self.flow.points.get(slot as usize).copied().unwrap_or(false) {
-                    self.arrive(state, slot, path, back);
+                    self.arrive(*state, slot, path, back);
                     break;
                 }
                 stated = false;

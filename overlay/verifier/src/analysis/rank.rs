@@ -3,6 +3,7 @@
 //! All bounded values at a head are tried at once. Walks carry each one's distance from what it was when the head
 //! was passed last; a candidate that a way around does not move is dropped. Loops for which none is left get fuel.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -237,7 +238,7 @@ impl<'a> Ranker<'a> {
     }
 
     fn explore(&mut self, state: State, slot: u32, stated: bool) {
-        let mut waiting = alloc::vec![(state, slot, stated)];
+        let mut waiting = alloc::vec![(Box::new(state), slot, stated)];
         while let Some((mut state, mut slot, mut stated)) = waiting.pop() {
             loop {
                 let place = self.places.get(slot as usize).copied().unwrap_or(0);

@@ -1,5 +1,6 @@
 //! Calls of the program's own functions, returns and callbacks.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 
@@ -112,7 +113,7 @@ pub(super) fn exit(program: &Program<'_>, usage: &mut Usage, state: &mut State) 
         return Err(Reason::Leak { register: 0, what: format!("{result}") });
     }
     // A callback may be called again, or not.
-    let mut again = state.clone();
+    let mut again = Box::new(state.clone());
     callback(program, usage, &mut again, caller.slot, function, argument)?;
     state.registers[0] = loop_result();
     Ok(Next::Two(after, Edge { to: function, way: Way::Call }, again))
