@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRng;
-use uio_bpf::instruction::{Alu, ByteOrder, Condition, Immediate64, Operand, Operation, Register, Width};
+use uio_bpf::instruction::{Alu, ByteOrder, Immediate64, Operand, Operation, Width};
 use uio_protocol::bpf::{ObjectImage, ProgramImage, ProgramKind};
 
 use crate::analysis::{Options, analyse};
@@ -15,7 +15,6 @@ use crate::domain::concrete::{alu, holds};
 use crate::program::Program;
 use crate::proof::Proof;
 use crate::stack::FRAME_BYTES;
-use crate::state::State;
 use crate::transfer::{Next, Usage, step};
 use crate::value::{Content, Region, Value};
 use crate::{Checked, check};

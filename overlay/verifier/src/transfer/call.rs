@@ -15,7 +15,7 @@ use crate::state::{Caller, Frame, MAX_FRAMES, State};
 use crate::value::{Content, Region, Value};
 
 /// Most iterations of the helper `loop`, as in Linux.
-pub const MAX_CALLBACK_ITERATIONS: u64 = 1 << 23;
+const MAX_CALLBACK_ITERATIONS: u64 = 1 << 23;
 
 pub(super) fn call(
     program: &Program<'_>,
