@@ -91,6 +91,16 @@ pub const OPERATIONS_MAX: usize = 16;
 /// wait for it, so sleeping there is bounded as computing is.
 pub const INIT_TIME_MAX_MS: u32 = 10_000;
 
+/// Threads that serve file requests: so many sessions can wait for a share's host that hangs before all do.
+pub const FILE_WORKERS_MAX: usize = 4;
+
+/// File requests that wait or are being served, over all sessions.
+pub const FILE_REQUESTS_MAX: usize = 64;
+
+/// Time in which a file request is answered, in milliseconds: with an error if its share's host has not done it by
+/// then. Less than what a shell waits for any answer.
+pub const FILE_TIME_MAX_MS: u32 = 5_000;
+
 /// Programs of one eBPF object.
 pub const BPF_PROGRAMS_PER_OBJECT_MAX: usize = 32;
 
@@ -124,3 +134,19 @@ pub const BPF_MAP_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Bytes of a program's or a map's name.
 pub const BPF_NAME_BYTES_MAX: usize = 64;
+
+/// eBPF programs loaded at a time. Each holds its instructions, proof and code.
+pub const BPF_PROGRAMS_MAX: usize = 256;
+
+/// eBPF maps at a time.
+pub const BPF_MAPS_MAX: usize = 256;
+
+/// Bytes of the description of a key's or a value's type. A struct of a hundred fields takes some two thousand.
+pub const BPF_TYPE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of data of a test run: the largest packet of a virtio device (64 KiB) does not fit a reply; this is a
+/// jumbo frame with room to grow, or two pages of arguments.
+pub const BPF_TEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Runs of one test. At 5 ns each they take five seconds.
+pub const BPF_TEST_REPEAT_MAX: u32 = 1_000_000_000;

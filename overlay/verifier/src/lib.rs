@@ -11,6 +11,7 @@ extern crate alloc;
 
 #[cfg(feature = "analysis")]
 pub mod analysis;
+pub mod certificate;
 mod check;
 pub mod domain;
 mod facts;

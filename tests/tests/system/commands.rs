@@ -10,7 +10,7 @@ use uio_tests::guest::{Guest, parse_lines};
 use uio_tests::process::{self, LIMIT};
 
 /// Every command, as `help` groups them.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 28] = [
     "info",
     "threads",
     "stack",
@@ -33,6 +33,9 @@ const COMMANDS: [&str; 25] = [
     "ext",
     "kill",
     "unload",
+    "bpf",
+    "prog",
+    "map",
     "help",
     "batch",
     "transcript",
@@ -73,7 +76,12 @@ fn what_the_guest_is_and_does() {
     assert_golden(
         "threads",
         &guest.say(&["threads"]),
-        &[NUMBERS, (r"sleeping.*?  ", "sleeping  "), (r"ready|running", "STATE")],
+        // How far a thread has come when it is looked at differs.
+        &[
+            (r"\d+(\.\d+)? (ns|µs|ms|s|B|KiB)\b", "N"),
+            NUMBERS,
+            (r"(sleeping|waiting).*?  |(ready|running)  ", "STATE  "),
+        ],
     );
     assert_golden(
         "mem",

@@ -1,5 +1,6 @@
 //! Boots guests, drives the shell on them, and looks at what a person would see.
 
+mod busy;
 mod commands;
 mod concurrency;
 mod console;
@@ -10,8 +11,10 @@ mod files;
 mod lifecycle;
 mod links;
 mod machines;
+mod maps;
 mod memory;
 mod network;
+mod programs;
 mod prompt;
 mod resilience;
 mod robustness;

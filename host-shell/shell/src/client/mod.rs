@@ -74,7 +74,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::Connect`] without a listener, [`ClientError::Timeout`] if the guest keeps silent,
-    /// [`ClientError::Protocol`] if it was built with other messages.
+    /// [`ClientError::Rpc`] with [`uio_protocol::error::RpcError::ProtocolMismatch`] if it was built with other messages.
     pub fn connect(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(path)
             .map_err(|source| ClientError::Connect { path: path.to_path_buf(), source })?;
@@ -258,6 +258,7 @@ impl Shared {
                             let end = RunEnd { outcome, cpu_time_ns, dropped_bytes };
                             self.runs.push(run, RunEvent::Ended(end), bytes)
                         }
+                        Ok(Event::Tested { run, test }) => self.runs.push(run, RunEvent::Tested(test), bytes),
                         Ok(event @ (Event::Log(_) | Event::LogDropped { .. })) => {
                             if let Some(handler) = lock(&self.log_handler).as_mut() {
                                 handler(event);

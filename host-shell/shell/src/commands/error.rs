@@ -3,10 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use uio_debuginfo::ExprError;
+use uio_debuginfo::{ExprError, Problem};
 
 use crate::client::ClientError;
 use crate::render::error as rpc;
+use crate::text::os_reason;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +35,22 @@ pub enum CommandError {
     #[error("{}", .0.problem)]
     Expression(#[from] ExprError),
     /// A host file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), os_reason(source))]
     HostFile {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// An eBPF program that was not found safe.
+    #[error("{message}")]
+    Rejected {
+        /// What is wrong.
+        message: String,
+        /// Where, and how it comes there.
+        details: Vec<String>,
+        /// What to do.
+        hint: Option<String>,
     },
     /// Output went nowhere: the reader of a pipe is gone. Nobody needs to be told.
     #[error("the output was closed")]
@@ -81,6 +92,7 @@ impl CommandError {
     pub fn details(&self) -> Vec<String> {
         match self {
             Self::Client(ClientError::Rpc(error)) => rpc::details(error),
+            Self::Rejected { details, .. } => details.clone(),
             // A single word needs no finger pointing at it.
             Self::Expression(error) if error.source.len() > error.span.end - error.span.start => {
                 let marks = error.source.get(error.span.start..error.span.end).unwrap_or(" ");
@@ -115,7 +127,13 @@ impl CommandError {
                 let names: Vec<String> = error.suggestions.iter().map(|name| format!("`{name}`")).collect();
                 Some(format!("did you mean {}?", names.join(" or ")))
             }
-            Self::Other { hint, .. } => hint.clone(),
+            Self::Expression(error) if matches!(*error.problem, Problem::UnknownName { .. }) => {
+                Some("`sym PATTERN` searches all names of the guest".into())
+            }
+            Self::HostFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("this command takes a file of the host".into())
+            }
+            Self::Other { hint, .. } | Self::Rejected { hint, .. } => hint.clone(),
             _ => None,
         }
     }

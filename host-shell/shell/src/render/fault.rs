@@ -20,6 +20,7 @@ const PAGE_BYTES: u64 = 4096;
 pub struct Fault<'report> {
     report: &'report FaultReport,
     extension: Option<String>,
+    program: Option<String>,
     frames: Vec<NamedFrame>,
     end: Option<String>,
 }
@@ -42,15 +43,22 @@ impl<'report> Fault<'report> {
             }
             None => (Vec::new(), None),
         };
-        Self { report, extension, frames, end }
+        Self { report, extension, program: None, frames, end }
+    }
+
+    /// As [`Self::new`], of a run of an eBPF program.
+    #[must_use]
+    pub fn of_program(report: &'report FaultReport, program: &str, space: Option<&Space>) -> Self {
+        Self { program: Some(program.to_owned()), ..Self::new(report, None, space) }
     }
 
     /// One line: who was ended, and why.
     #[must_use]
     pub fn headline(&self) -> String {
-        let who = match &self.extension {
-            Some(name) => format!("extension `{name}`"),
-            None => "the called function".to_owned(),
+        let who = match (&self.extension, &self.program) {
+            (Some(name), _) => format!("extension `{name}`"),
+            (None, Some(name)) => format!("program `{name}`"),
+            (None, None) => "the called function".to_owned(),
         };
         format!("{who} {}", cause(&self.report.cause))
     }
@@ -162,8 +170,12 @@ impl<'report> Fault<'report> {
 /// which the unwinder leaves by the top of the stack.
 fn stack(report: &FaultReport, space: &Space) -> Stack {
     let top = report.stack.first_chunk().map(|word| u64::from_le_bytes(*word));
-    if report.gate.is_none() || top != Some(report.registers.rip) {
+    if report.gate.is_none() {
         return space.unwind(&report.registers, &report.stack);
+    }
+    if top != Some(report.registers.rip) {
+        // The stack is unreadable or was written over; the call itself is known all the same.
+        return space.unwind_in_call(&report.registers, &report.stack);
     }
     let in_gate = Registers { rip: 0, ..report.registers };
     let mut stack = space.unwind(&in_gate, &report.stack);
