@@ -23,6 +23,9 @@ mod state;
 mod transfer;
 mod value;
 
+#[cfg(all(test, feature = "analysis"))]
+mod oracle_tests;
+
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};
 pub use program::MAX_SLOTS;
 pub use proof::{Proof, ProofError};
