@@ -1,4 +1,20 @@
 //! Proof-carrying eBPF: the host's analysis finds out why a program is safe and writes it down; the guest's check
 //! walks program and proof once and believes nothing else.
+//!
+//! [`check`] is what the guest runs. [`analysis`] (cargo feature `analysis`) is the host's half: it finds the
+//! [`Proof`] or says why there is none. Both use the same transfer functions and the same inclusion test, which are
+//! the whole trusted base.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[cfg(feature = "analysis")]
+pub mod analysis;
+mod check;
+mod proof;
+mod reason;
+
+pub use check::{CheckError, CheckReason, Checked, Statistics, check};
+pub use proof::{Proof, ProofError};
+pub use reason::Reason;
