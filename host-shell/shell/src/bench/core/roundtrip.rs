@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use uio_protocol::GuestAddress;
 
-use super::error::BenchError;
 use super::guest::Kept;
 use super::images::{open, symbol};
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
-use super::statistics::Samples;
 use super::workbench::Workbench;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
+use crate::bench::statistics::Samples;
 use crate::client::Client;
 
 /// Requests of each kind.

@@ -2,11 +2,11 @@
 
 use uio_isolation::measure::{CrossingTicks, MeasureError, gate_cycles};
 
-use super::error::BenchError;
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
 use super::workbench::Workbench;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
 
 pub(super) fn measure(_bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
     progress.step("gates in this process");

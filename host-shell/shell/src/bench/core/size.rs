@@ -16,7 +16,7 @@ use goblin::elf::program_header::PT_LOAD;
 use goblin::elf::sym::STT_OBJECT;
 use uio_debuginfo::demangle;
 
-use super::error::BenchError;
+use crate::bench::error::BenchError;
 pub(super) use group::Group;
 
 /// Bytes of an image.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use uio_debuginfo::Image;
 
-use super::error::BenchError;
+use crate::bench::error::BenchError;
 use crate::machine::image;
 
 /// The image's name in `guest/images`.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use uio_protocol::fault::Outcome;
 use uio_protocol::inspect::{ExtensionId, Isolation};
 
-use super::compiler;
-use super::error::BenchError;
 use super::guest::Kept;
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
-use super::statistics::Samples;
 use super::workbench::Workbench;
+use crate::bench::compiler;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
+use crate::bench::statistics::Samples;
 use crate::client::{Client, RunEnd, RunEvent};
 
 /// Loads that are measured.
@@ -34,7 +34,7 @@ struct Times {
 }
 
 pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
-    let object = compiler::extension(bench, "sample", include_str!("sample.c"))?;
+    let object = compiler::extension(&bench.folder, "sample", include_str!("sample.c"))?;
     let guest = Kept::start(bench, "load", None)?;
     let client = guest.connect()?;
     let (mut whole, mut link, mut run) = (Vec::new(), Vec::new(), Vec::new());

@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde_json::json;
 use uio_debuginfo::{MemoryError, PrintLimits, ReadMemory, Space};
 
-use super::error::BenchError;
 use super::guest::{Guest, Setup};
 use super::images::open;
 use super::workbench::Workbench;
+use crate::bench::error::BenchError;
 use crate::machine::Machine;
 use crate::machine::qmp::Monitor;
 
@@ -36,7 +36,7 @@ pub(super) fn used_bytes(bench: &Workbench, image: &PathBuf) -> Result<u64, Benc
     std::thread::sleep(SETTLE);
     let mut monitor = Monitor::connect(&guest.paths.monitor())?;
     monitor.execute("stop")?;
-    let mut memory = Monitored { monitor, file: bench.path("memory.bin") };
+    let mut memory = Monitored { monitor, file: bench.folder.path("memory.bin") };
     let mut number = |expression: &str| {
         let malformed = |found: String| BenchError::Malformed { what: "the frame allocator", found };
         let printed = space

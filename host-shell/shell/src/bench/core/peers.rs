@@ -1,13 +1,6 @@
 //! What others have published, with where it is from. None of it is measured here.
 
-/// A figure of somebody else, in the unit of the row that it stands in.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Peer {
-    /// Whose, and under which conditions.
-    pub(super) name: &'static str,
-    /// Their figure.
-    pub(super) value: f64,
-}
+use crate::bench::metric::Peer;
 
 const fn peer(name: &'static str, value: f64) -> Peer {
     Peer { name, value }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use uio_protocol::fault::Outcome;
 use uio_protocol::inspect::ExtensionId;
 
-use super::compiler;
-use super::error::BenchError;
 use super::guest::Kept;
 use super::load;
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
-use super::statistics::Samples;
 use super::workbench::Workbench;
+use crate::bench::compiler;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
+use crate::bench::statistics::Samples;
 use crate::client::Client;
 
 /// Rounds over all sizes and directions.
@@ -31,8 +31,8 @@ const SIZES: [(u64, u64, &str, &str); 3] = [
 ];
 
 pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress) -> Result<(), BenchError> {
-    let object = compiler::extension(bench, "ninep", include_str!("ninep.c"))?;
-    let share = bench.path("share");
+    let object = compiler::extension(&bench.folder, "ninep", include_str!("ninep.c"))?;
+    let share = bench.folder.path("share");
     std::fs::create_dir_all(&share).map_err(BenchError::io(share.display().to_string()))?;
     let guest = Kept::start(bench, "ninep", Some(&share))?;
     let client = guest.connect()?;

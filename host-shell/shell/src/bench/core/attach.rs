@@ -3,14 +3,15 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::error::BenchError;
 use super::guest::Kept;
 use super::metrics;
-use super::progress::Progress;
 use super::pty::open_pty;
-use super::sheet::Sheet;
-use super::statistics::Samples;
-use super::workbench::{Leads, Supervised, Workbench};
+use super::workbench::Workbench;
+use crate::bench::children::{Leads, Supervised};
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
+use crate::bench::statistics::Samples;
 
 /// The instance, and with it the prompt.
 const NAME: &str = "count";

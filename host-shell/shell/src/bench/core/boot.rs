@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::counter::{Counter, Window};
-use super::error::BenchError;
 use super::guest::{Guest, READY_LINE, Setup};
 use super::images::{open, symbol};
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
-use super::statistics::Samples;
 use super::workbench::Workbench;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
+use crate::bench::statistics::Samples;
 use crate::machine::Machine;
 
 /// Boots of each machine for the wall time.

@@ -6,9 +6,10 @@ use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::error::BenchError;
 use super::images::NAME;
-use super::workbench::{Leads, POLL, Supervised, Workbench};
+use super::workbench::Workbench;
+use crate::bench::children::{Leads, POLL, Supervised};
+use crate::bench::error::BenchError;
 use crate::client::Client;
 use crate::instance::{Instance, Status, find};
 use crate::machine::arguments::{Paths, arguments};
@@ -44,7 +45,7 @@ impl Guest {
     /// Starts QEMU with what `uio-shell run` gives it, but for the serial port, which is read here, and the network
     /// card, which is left out.
     pub(super) fn start(bench: &Workbench, name: &str, setup: Setup<'_>) -> Result<Self, BenchError> {
-        let directory = bench.path(name);
+        let directory = bench.folder.path(name);
         std::fs::create_dir_all(&directory).map_err(BenchError::io(directory.display().to_string()))?;
         let paths = Paths { directory };
         let mut options = RunOptions::new(NAME);
@@ -130,7 +131,7 @@ impl Kept {
         line.extend(share.map(|share| format!("--share={}", share.display())));
         line.push("--".into());
         line.push(bench.images.with.display().to_string());
-        let log_path: PathBuf = bench.path(&format!("{name}.log"));
+        let log_path: PathBuf = bench.folder.path(&format!("{name}.log"));
         let log = std::fs::File::create(&log_path).map_err(BenchError::io(log_path.display().to_string()))?;
         let mut command = bench.guarded(&bench.shell);
         command.args(line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -1,12 +1,12 @@
 //! What the overlay adds to an image and to a guest's memory.
 
-use super::error::BenchError;
 use super::memory;
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
 use super::size::{Breakdown, Group, breakdown};
 use super::workbench::Workbench;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
 
 const KIB: f64 = 1024.0;
 

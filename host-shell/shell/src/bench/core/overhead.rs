@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::counter::{Counter, Counts, Window};
-use super::error::BenchError;
 use super::guest::{READY_LINE, START_TIMEOUT};
 use super::images::{open, symbol};
 use super::metrics;
-use super::progress::Progress;
-use super::sheet::Sheet;
 use super::workbench::Workbench;
+use crate::bench::error::BenchError;
+use crate::bench::progress::Progress;
+use crate::bench::sheet::Sheet;
 use crate::client::Client;
 use crate::machine::Machine;
 
@@ -85,7 +85,7 @@ fn window(path: &Path) -> Result<Window, BenchError> {
 /// As [`count`], once a shell has come and gone; and how many periods lie between.
 fn after_a_shell(bench: &Workbench, counter: &Counter) -> Result<(Counts, u64), BenchError> {
     let path = &bench.images.with;
-    let left = bench.path("shell-has-left");
+    let left = bench.folder.path("shell-has-left");
     let _ = std::fs::remove_file(&left);
     let window = Window { wait: Some(left.clone()), ..window(path)? };
     let mut counted = counter.start(bench, "detached", path, Machine::Q35, &window)?;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::compiler;
-use super::error::BenchError;
 use super::guest::{Guest, Setup};
 use super::workbench::Workbench;
+use crate::bench::compiler;
+use crate::bench::error::BenchError;
 use crate::machine::Machine;
 
 /// How long a counted run may take. Counted, a guest runs at some 10 million instructions a second on a busy host.
@@ -52,7 +52,7 @@ pub(super) struct Counted {
 impl Counter {
     /// Compiles the plugin.
     pub(super) fn build(bench: &Workbench) -> Result<Self, BenchError> {
-        Ok(Self { library: compiler::library(bench, "counter", include_str!("counter.c"))? })
+        Ok(Self { library: compiler::library(&bench.folder, "counter", include_str!("counter.c"))? })
     }
 
     /// Starts a guest.
@@ -64,7 +64,7 @@ impl Counter {
         machine: Machine,
         window: &Window,
     ) -> Result<Counted, BenchError> {
-        let out = bench.path(&format!("{name}.counts"));
+        let out = bench.folder.path(&format!("{name}.counts"));
         let _ = fs::remove_file(&out);
         let Window { head, from, to, wait, range } = window;
         let mut plugin =

@@ -1,0 +1,3 @@
+//! Rows of the suite `bpf`.
+use crate::bench::metric::Metric;
+pub(in crate::bench) const METRICS: &[Metric] = &[];
