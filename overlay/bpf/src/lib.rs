@@ -9,7 +9,10 @@ extern crate alloc;
 pub mod context;
 pub mod helper;
 pub mod instruction;
+pub mod interpreter;
 pub mod invocation;
+#[cfg(target_arch = "x86_64")]
+pub mod jit;
 pub mod map;
 pub mod program;
 pub mod services;

@@ -8,7 +8,8 @@ use core::fmt;
 use uio_protocol::bpf::ProgramKind;
 
 use crate::instruction::{Callee, Decoded, Immediate64, Operation};
-use crate::invocation::Invocation;
+use crate::interpreter::{Machine, Unwatched};
+use crate::invocation::{Invocation, Stopped};
 
 /// Bytes of stack that each function has below R10 (`MAX_BPF_STACK`).
 pub const FRAME_BYTES: usize = 512;
@@ -21,6 +22,13 @@ pub const TAIL_CALL: u32 = 12;
 pub const LOOP: u32 = 181;
 /// Rounds that `loop` makes at most, as in Linux (`BPF_MAX_LOOPS`).
 pub const LOOP_ROUNDS_MAX: u64 = 1 << 23;
+
+/// What `loop` returns for flags (`-EINVAL`).
+pub const WRONG_ARGUMENT: u64 = -22_i64 as u64;
+/// What `loop` returns for more rounds than [`LOOP_ROUNDS_MAX`] (`-E2BIG`).
+pub const LOOP_TOO_LONG: u64 = -7_i64 as u64;
+/// What R0 holds after a tail call that did not happen (`-EINVAL`).
+pub const TAIL_CALL_FAILED: u64 = -22_i64 as u64;
 
 /// A helper: R1 to R5 and the run. Returns R0.
 ///
@@ -96,6 +104,7 @@ pub struct Executable {
     depth: usize,
     maps: Vec<MapBinding>,
     helpers: &'static HelperTable,
+    targets: Vec<u64>,
     fuelled: Vec<u64>,
     numbered_callees: bool,
 }
@@ -120,6 +129,8 @@ pub enum BindError {
     TailCall { slot: u32 },
     /// A chain of calls is longer than [`FRAMES_MAX`], or closes.
     Depth { function: u32 },
+    /// Execution could run on past the function's last instruction.
+    End { slot: u32 },
     /// Only backward jumps can cost fuel.
     Fuel { slot: u32 },
 }
@@ -150,6 +161,9 @@ impl fmt::Display for BindError {
                     "the function at {function} can be more than {FRAMES_MAX} calls deep or call itself"
                 )
             }
+            Self::End { slot } => {
+                write!(formatter, "instruction {slot}: the function goes on past its last instruction")
+            }
             Self::Fuel { slot } => write!(formatter, "instruction {slot}: only backward jumps cost fuel"),
         }
     }
@@ -165,6 +179,7 @@ impl Executable {
     /// [`BindError`] for what does not fit.
     pub fn new(parts: Parts) -> Result<Self, BindError> {
         let Parts { kind, operations, functions, maps, helpers, fuelled } = parts;
+        let targets = alloc::vec![0; operations.len().div_ceil(64) as usize];
         let mut this = Self {
             kind,
             operations,
@@ -173,6 +188,7 @@ impl Executable {
             depth: 1,
             maps,
             helpers,
+            targets,
             fuelled: Vec::new(),
             numbered_callees: false,
         };
@@ -249,7 +265,13 @@ impl Executable {
     /// Whether taking the backward jump at `slot` costs fuel.
     #[must_use]
     pub fn is_fuelled(&self, slot: u32) -> bool {
-        self.fuelled.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+        is_set(&self.fuelled, slot)
+    }
+
+    /// Whether some jump leads to `slot`.
+    #[must_use]
+    pub fn is_target(&self, slot: u32) -> bool {
+        is_set(&self.targets, slot)
     }
 
     /// Whether any jump costs fuel.
@@ -299,11 +321,16 @@ impl Executable {
                 end = self.end(function);
             }
             let start = self.functions[function];
+            let width = if matches!(operation, Operation::LoadImmediate { .. }) { 2 } else { 1 };
+            if slot + width == end && !matches!(operation, Operation::Exit | Operation::Jump { .. }) {
+                return Err(BindError::End { slot });
+            }
             match operation {
-                Operation::Jump { target } | Operation::JumpIf { target, .. }
-                    if !(start..end).contains(&target) =>
-                {
-                    return Err(BindError::Jump { slot, target });
+                Operation::Jump { target } | Operation::JumpIf { target, .. } => {
+                    if !(start..end).contains(&target) {
+                        return Err(BindError::Jump { slot, target });
+                    }
+                    set(&mut self.targets, target);
                 }
                 Operation::Call(Callee::Function(target)) => {
                     calls.push((function, Some(self.index(slot, target)?)));
@@ -367,13 +394,23 @@ impl Executable {
         for &slot in fuelled {
             match self.operations.get(slot) {
                 Some(Operation::Jump { target } | Operation::JumpIf { target, .. }) if target <= slot => {
-                    self.fuelled[slot as usize / 64] |= 1 << (slot % 64);
+                    set(&mut self.fuelled, slot);
                 }
                 _ => return Err(BindError::Fuel { slot }),
             }
         }
         Ok(())
     }
+}
+
+fn set(bits: &mut [u64], slot: u32) {
+    if let Some(word) = bits.get_mut(slot as usize / 64) {
+        *word |= 1 << (slot % 64);
+    }
+}
+
+fn is_set(bits: &[u64], slot: u32) -> bool {
+    bits.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
 }
 
 /// Frames in the longest chain of `calls`. The last index stands for "whatever is taken" and is no frame.
@@ -453,5 +490,46 @@ impl Program {
     #[must_use]
     pub const fn entry(&self) -> Option<u64> {
         self.entry
+    }
+
+    /// Runs it and gives its R0. `machine` is for the interpreter.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if it came to no end.
+    ///
+    /// # Safety
+    ///
+    /// The verifier accepted the program for contexts like `invocation`'s, and nothing else writes
+    /// that context meanwhile.
+    #[inline]
+    pub unsafe fn run(&self, machine: &mut Machine, invocation: &Invocation<'_>) -> Result<u64, Stopped> {
+        match self.entry {
+            // SAFETY: the caller's promise, and that of `compiled`.
+            Some(entry) => unsafe { call(entry, invocation) },
+            // SAFETY: the caller's promise.
+            None => unsafe { machine.run(&self.executable, invocation, &mut Unwatched) },
+        }
+    }
+}
+
+/// How compiled code is entered.
+pub type Entry = unsafe extern "sysv64" fn(u64, u64, *const Invocation<'_>) -> u64;
+
+/// Calls compiled code.
+///
+/// # Safety
+///
+/// `entry` is the address of code made by the JIT, which may run with this invocation.
+#[inline]
+pub unsafe fn call(entry: u64, invocation: &Invocation<'_>) -> Result<u64, Stopped> {
+    let entry = core::ptr::with_exposed_provenance::<()>(entry as usize);
+    // SAFETY: the caller's promise; a function pointer is an address.
+    let entry = unsafe { core::mem::transmute::<*const (), Entry>(entry) };
+    // SAFETY: the caller's promise.
+    let result = unsafe { entry(invocation.context, invocation.context_bytes, invocation) };
+    match Stopped::from_number(invocation.stopped.get()) {
+        None => Ok(result),
+        Some(stopped) => Err(stopped),
     }
 }

@@ -96,7 +96,7 @@ impl Fields {
         Self {
             opcode: slot as u8,
             destination: (slot >> 8) as u8 & 15,
-            source: (slot >> 12) as u8,
+            source: (slot >> 12) as u8 & 15,
             offset: (slot >> 16) as i16,
             immediate: (slot >> 32) as i32,
         }
