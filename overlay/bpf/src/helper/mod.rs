@@ -1,13 +1,22 @@
 //! Helpers: functions of the guest that programs call by number.
 //!
 //! [`PROTOTYPES`] is the one description of them. The verifier decides from it which calls are right, the C header and
-//! the documentation are generated from it.
+//! the documentation are generated from it. [`FUNCTIONS`] are their bodies.
 
+mod format;
+mod functions;
+mod memory;
+mod packet;
 mod prototypes;
+#[cfg(test)]
+mod tests;
 
-pub use prototypes::{ALL, PROTOTYPES};
+pub use functions::FUNCTIONS;
+pub use prototypes::PROTOTYPES;
 
 use uio_protocol::bpf::{MapKind, ProgramKind};
+
+use crate::program::HelperFunction;
 
 /// What a helper takes, gives and invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +39,22 @@ pub struct Prototype {
     pub programs: Programs,
     /// Which kinds of maps a [`Argument::Map`] may be; empty if it takes none.
     pub maps: &'static [MapKind],
+    /// Who carries it out.
+    pub body: Implementation,
+}
+
+/// Who carries a helper out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Implementation {
+    /// A function of [`FUNCTIONS`] that reads its arguments.
+    Function,
+    /// A function that also reads the registers after its arguments up to R5, set or not, as plain numbers: it never
+    /// uses them as addresses without the guest's own check.
+    VariadicFunction,
+    /// The engine, since it goes on in another part of the program.
+    Engine,
+    /// The engine, with a function of [`FUNCTIONS`] that finds the program to go on in.
+    EngineWithFunction,
 }
 
 /// What one argument has to be.
@@ -119,6 +144,12 @@ impl Programs {
                 | (Self::Tracing, ProgramKind::Tracing | ProgramKind::Raw { .. })
         )
     }
+}
+
+/// The function of helper `number`, if it has one.
+#[must_use]
+pub fn function(number: u32) -> Option<HelperFunction> {
+    FUNCTIONS.binary_search_by_key(&number, |entry| entry.0).ok().map(|index| FUNCTIONS[index].1)
 }
 
 /// The prototype of helper `number`.

@@ -101,8 +101,8 @@ impl Map {
     ///
     /// `key` may be read for a key's size.
     pub(crate) unsafe fn find(&self, key: *const u8) -> *mut u8 {
-        // SAFETY: the caller's promise, also below.
         match &self.body {
+            // SAFETY: the caller's promise.
             Body::Array(array) => array.value(unsafe { read_index(key) }),
             // SAFETY: as above, and the class is the table's own.
             Body::Hash(hash) => unsafe { hash.lookup(hash.class(), key) },

@@ -521,8 +521,9 @@ impl Hash {
 
     /// The values of all entries in use.
     pub(super) fn live_values(&self) -> impl Iterator<Item = *mut u8> {
-        (0..self.entry_count).map(|index| index * self.entry_words).filter_map(|link| {
-            (self.header(link).live.load(Ordering::Relaxed) != 0).then(|| self.value(link))
-        })
+        (0..self.entry_count)
+            .map(|index| index * self.entry_words)
+            .filter(|&link| self.header(link).live.load(Ordering::Relaxed) != 0)
+            .map(|link| self.value(link))
     }
 }

@@ -14,7 +14,7 @@
 //! Programs hold addresses of values across changes. These stay inside the map's values: an entry that was deleted
 //! is given to another key, but its memory is not freed before the map.
 
-mod access;
+pub(crate) mod access;
 mod array;
 mod error;
 mod hash;
