@@ -25,6 +25,8 @@ pub(crate) struct Object<'a> {
     pub(crate) symbols: Vec<Symbol<'a>>,
     /// Symbols by the ELF index of their section.
     symbols_of: HashMap<usize, Vec<usize>>,
+    /// Whether GNU's assembler made it.
+    pub(crate) is_gnu: bool,
     /// Relocations by the ELF index of the section that they patch, ascending by offset.
     relocations: HashMap<usize, Vec<Relocation>>,
 }
@@ -126,7 +128,10 @@ impl<'a> Object<'a> {
                 symbols_of.entry(section).or_default().push(index);
             }
         }
-        Ok(Self { sections, symbols, symbols_of, relocations })
+        let is_gnu = sections.iter().any(|section| {
+            section.name == ".comment" && section.bytes.windows(4).any(|bytes| bytes == b"GCC:")
+        });
+        Ok(Self { sections, symbols, symbols_of, is_gnu, relocations })
     }
 
     /// The symbols of a section.

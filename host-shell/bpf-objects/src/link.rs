@@ -176,7 +176,17 @@ impl Linker<'_, '_> {
         if relocation.kind != RELOCATION_LOAD {
             return Err(self.unsupported(function, relocation));
         }
-        let addend = relocation.addend.unwrap_or(i64::from(immediate(first)));
+        let symbol = &self.object.symbols[relocation.symbol];
+        let addend = relocation.addend.unwrap_or_else(|| {
+            let addend = i64::from(immediate(first));
+            match i64::try_from(symbol.value) {
+                // GNU's assembler 2.40 adds the value of a symbol that has a name, which linkers add as well.
+                Ok(value) if self.object.is_gnu && symbol.kind != STT_SECTION && addend >= value => {
+                    addend - value
+                }
+                _ => addend,
+            }
+        });
         let load =
             |kind, low, high| (with_immediate(with_source(first, kind), low), with_immediate(second, high));
         let ((first, second), callee) = match self.target(function, at, relocation, addend, false)? {
@@ -211,9 +221,15 @@ impl Linker<'_, '_> {
             return Err(self.unsupported(function, relocation));
         }
         let at = u64::from(function.start) * SLOT_BYTES + slot as u64 * SLOT_BYTES;
-        // The immediate counts from the next slot: -1 is the symbol itself.
-        let addend =
-            relocation.addend.unwrap_or(i64::from(immediate(raw)) * SLOT_BYTES as i64) + SLOT_BYTES as i64;
+        let addend = match relocation.addend {
+            // The distance is counted from the next slot.
+            Some(addend) => addend.saturating_add(SLOT_BYTES as i64),
+            None if self.object.symbols[relocation.symbol].kind == STT_SECTION => {
+                (i64::from(immediate(raw)) + 1) * SLOT_BYTES as i64
+            }
+            // A named function is called at its start. Assemblers leave different numbers in the instruction.
+            None => 0,
+        };
         match self.target(function, at, relocation, addend, true)? {
             Target::Function(callee) => Ok((with_source(raw, CALL_FUNCTION), Some(callee))),
             Target::Helper(number) => Ok((with_immediate(with_source(raw, 0), number), None)),

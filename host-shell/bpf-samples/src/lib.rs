@@ -97,6 +97,28 @@ pub fn rejected_object(name: &str, cpu: Cpu) -> Vec<u8> {
     compile_file(&folder().join("rejected").join(name).with_extension("c"), cpu, &[])
 }
 
+/// Objects of compilers that are not everywhere: name and bytes. See `extensions/bpf/prebuilt/README.md`.
+pub const PREBUILT: [(&str, &[u8]); 5] = [
+    ("v4", include_bytes!("../../../extensions/bpf/prebuilt/v4.o")),
+    ("nat_v4", include_bytes!("../../../extensions/bpf/prebuilt/nat_v4.o")),
+    ("string_matcher_v4", include_bytes!("../../../extensions/bpf/prebuilt/string_matcher_v4.o")),
+    ("gnu", include_bytes!("../../../extensions/bpf/prebuilt/gnu.o")),
+    ("tenant", include_bytes!("../../../extensions/bpf/prebuilt/tenant.o")),
+];
+
+/// The object of [`PREBUILT`] called `name`.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn prebuilt(name: &str) -> &'static [u8] {
+    PREBUILT
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or_else(|| panic!("no prebuilt object {name}"), |(_, bytes)| bytes)
+}
+
 /// What a program of [`rejected`] says about why: the text behind `rejected:` in its first comment.
 ///
 /// # Panics

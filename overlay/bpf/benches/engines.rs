@@ -1,1 +1,2 @@
+//! Nanoseconds a run, and microseconds to compile.
 fn main() {}

@@ -3,11 +3,15 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use uio_bpf::instruction::DecodeError;
+use uio_bpf::instruction::{DecodeError, Operation};
 use uio_protocol::bpf::ObjectImage;
 
-use crate::proof::{Proof, ProofError};
+use crate::program::Program;
+use crate::proof::{Proof, ProofError, Rank};
 use crate::reason::Reason;
+use crate::state::{Head, State};
+use crate::transfer::{Edge, Next, Usage, Way, step};
+use crate::value::Content;
 
 /// What is known of a program that passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +104,21 @@ impl fmt::Display for CheckReason {
 
 impl core::error::Error for CheckError {}
 
+/// Steps of the check for every slot of the program and every state of the proof.
+const STEPS: u64 = 64;
+
+/// Steps that even the smallest program may take.
+const STEPS_AT_LEAST: u64 = 4096;
+
+/// States that may wait at once.
+const MAX_WAITING: usize = 1 << 16;
+
+/// Most passes of a loop that a ranking argument may allow; longer ones need fuel.
+pub(crate) const MAX_PASSES: i64 = 1 << 23;
+
+/// Instructions looked at to find out which way of a branch ends sooner.
+const NEAR: u32 = 16;
+
 /// Checks that program number `program` of `object` is safe, believing nothing of `proof`.
 ///
 /// Time and memory are linear in the size of program and proof.
@@ -108,8 +127,285 @@ impl core::error::Error for CheckError {}
 ///
 /// [`CheckError`] for the first thing that is not safe or not proven.
 pub fn check(object: &ObjectImage, program: usize, proof: &Proof) -> Result<Checked, CheckError> {
-    let _ = proof;
-    let programs = object.programs.len() as u32;
-    let _ = object.programs.get(program);
-    Err(CheckError { slot: 0, reason: CheckReason::NoProgram { programs } })
+    let program = Program::new(object, program)?;
+    let mut walk = Walk::new(&program, proof)?;
+    walk.run()?;
+    Ok(walk.finish())
+}
+
+/// What stands at a slot.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// Index of the proof's point, plus 1.
+    point: u32,
+    /// Index of the loop's ranking argument, plus 1.
+    rank: u32,
+    fuel: bool,
+    /// A function starts here.
+    boundary: bool,
+}
+
+struct Walk<'a> {
+    program: &'a Program<'a>,
+    proof: &'a Proof,
+    marks: Vec<Mark>,
+    usage: Usage,
+    /// States at slots, to be walked from.
+    waiting: Vec<(State, u32)>,
+    /// Which states of each point were reached.
+    reached: Vec<Vec<bool>>,
+    /// Reached and not yet walked from: point and state.
+    pending: Vec<(u32, u32)>,
+    fuel: Vec<u32>,
+    steps: u64,
+    limit: u64,
+    most_waiting: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(program: &'a Program<'a>, proof: &'a Proof) -> Result<Self, CheckError> {
+        let malformed = |slot, error| CheckError { slot, reason: CheckReason::Proof(error) };
+        let mut marks = alloc::vec![Mark::default(); program.code.len() as usize];
+        for function in &program.functions {
+            if let Some(mark) = marks.get_mut(*function as usize) {
+                mark.boundary = true;
+            }
+        }
+        let mut last = None;
+        for (index, point) in proof.points.iter().enumerate() {
+            if last >= Some(point.slot) || program.code.get(point.slot).is_none() {
+                return Err(malformed(point.slot, ProofError::Point));
+            }
+            last = Some(point.slot);
+            marks[point.slot as usize].point = index as u32 + 1;
+        }
+        let mut last = None;
+        for (index, rank) in proof.ranks.iter().enumerate() {
+            let apart = rank.max.checked_sub(rank.min);
+            if last >= Some(rank.head)
+                || program.code.get(rank.head).is_none()
+                || !apart.is_some_and(|apart| (0..=MAX_PASSES).contains(&apart))
+            {
+                return Err(malformed(rank.head, ProofError::Order));
+            }
+            last = Some(rank.head);
+            marks[rank.head as usize].rank = index as u32 + 1;
+        }
+        for head in &proof.fuel {
+            marks.get_mut(*head as usize).ok_or(malformed(*head, ProofError::Point))?.fuel = true;
+        }
+        let states = proof.states() as u64;
+        Ok(Self {
+            program,
+            proof,
+            usage: Usage::new(program),
+            waiting: alloc::vec![(program.entry(), 0)],
+            reached: proof.points.iter().map(|point| alloc::vec![false; point.states.len()]).collect(),
+            pending: Vec::new(),
+            fuel: Vec::new(),
+            steps: 0,
+            limit: STEPS_AT_LEAST + STEPS * (marks.len() as u64 + states),
+            most_waiting: 0,
+            marks,
+        })
+    }
+
+    fn run(&mut self) -> Result<(), CheckError> {
+        loop {
+            if let Some((state, slot)) = self.waiting.pop() {
+                self.follow(state, slot, false)?;
+            } else if let Some((point, index)) = self.pending.pop() {
+                let point = &self.proof.points[point as usize];
+                let state = point.states[index as usize]
+                    .state()
+                    .map_err(|error| CheckError { slot: point.slot, reason: CheckReason::Proof(error) })?;
+                self.follow(state, point.slot, true)?;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Walks until the program ends or a point of the proof is reached; other ways of branches wait.
+    fn follow(&mut self, mut state: State, mut slot: u32, mut stated: bool) -> Result<(), CheckError> {
+        loop {
+            let at = |reason| CheckError { slot, reason };
+            let mark = self.marks.get(slot as usize).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
+            if mark.point != 0 && !stated {
+                return if self.arrive(&state, mark.point - 1) {
+                    Ok(())
+                } else {
+                    Err(at(CheckReason::NotIncluded))
+                };
+            }
+            stated = false;
+            self.steps += 1;
+            if self.steps > self.limit {
+                return Err(at(CheckReason::Budget { limit: self.limit }));
+            }
+            let operation = self.program.code.get(slot).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
+            let next = step(self.program, &mut self.usage, &mut state, slot, operation)
+                .map_err(|reason| at(CheckReason::Unsafe(reason)))?;
+            slot = match next {
+                Next::Stop => return Ok(()),
+                Next::One(edge) => {
+                    self.pass(&mut state, slot, edge).map_err(at)?;
+                    edge.to
+                }
+                Next::Two(first, second, mut other) => {
+                    self.pass(&mut state, slot, first).map_err(at)?;
+                    self.pass(&mut other, slot, second).map_err(at)?;
+                    if self.waiting.len() >= MAX_WAITING {
+                        return Err(at(CheckReason::Budget { limit: MAX_WAITING as u64 }));
+                    }
+                    // The way that ends sooner goes first, so that few states wait.
+                    let (now, later) = if self.ends_soon(first.to) {
+                        ((state, first.to), (other, second.to))
+                    } else {
+                        ((other, second.to), (state, first.to))
+                    };
+                    self.waiting.push(later);
+                    self.most_waiting = self.most_waiting.max(self.waiting.len());
+                    state = now.0;
+                    now.1
+                }
+            };
+        }
+    }
+
+    /// Whether straight code from `slot` soon reaches an exit, a jump or a point of the proof.
+    fn ends_soon(&self, slot: u32) -> bool {
+        for slot in slot..slot.saturating_add(NEAR) {
+            match self.program.code.get(slot) {
+                Some(Operation::Exit | Operation::Jump { .. }) => return true,
+                Some(Operation::JumpIf { .. }) => return false,
+                _ => {}
+            }
+            if self.marks.get(slot as usize).is_none_or(|mark| mark.point != 0) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a point's facts cover `state`; if so, they are walked from, too.
+    fn arrive(&mut self, state: &State, point: u32) -> bool {
+        let facts = &self.proof.points[point as usize].states;
+        let reached = &mut self.reached[point as usize];
+        for (index, facts) in facts.iter().enumerate() {
+            self.steps += 1;
+            if facts.include(state) {
+                if !reached[index] {
+                    reached[index] = true;
+                    self.pending.push((point, index as u32));
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the edge from `from`: every pass of a loop's head has to bring the loop nearer to its end.
+    fn pass(&mut self, state: &mut State, from: u32, edge: Edge) -> Result<(), CheckReason> {
+        let mark = self.marks.get(edge.to as usize).ok_or(CheckReason::Unsafe(Reason::FallsOut))?;
+        if edge.way == Way::Fall && mark.boundary {
+            return Err(CheckReason::Unsafe(Reason::FallsOut));
+        }
+        let back = edge.way == Way::Jump && edge.to <= from;
+        if mark.fuel {
+            if back {
+                leave_inner(state, edge.to);
+                if let Err(place) = self.fuel.binary_search(&from) {
+                    self.fuel.insert(place, from);
+                }
+            }
+            return Ok(());
+        }
+        let rank = mark.rank.checked_sub(1).map(|index| &self.proof.ranks[index as usize]);
+        pass_head(state, edge.to, back, rank)
+    }
+
+    fn finish(self) -> Checked {
+        let usage = self.usage;
+        let frame = |function: &u32| {
+            let index = self.program.functions.binary_search(function).ok();
+            index.and_then(|index| usage.frame_bytes.get(index)).copied().unwrap_or(0)
+        };
+        let stack_bytes = usage.chains.iter().map(|chain| chain.iter().map(frame).sum()).max().unwrap_or(0);
+        Checked {
+            stack_bytes,
+            call_depth: usage.call_depth,
+            fuel: self.fuel,
+            helpers: usage.helpers,
+            maps: usage.maps,
+            statistics: Statistics {
+                instructions: self.steps,
+                states: self.proof.states() as u64,
+                waiting: self.most_waiting as u64,
+            },
+            frame_bytes: usage.frame_bytes,
+        }
+    }
+}
+
+/// Going back to `head` begins all loops behind it anew.
+pub(crate) fn leave_inner(state: &mut State, head: u32) {
+    if state.frame().heads.iter().any(|active| active.slot > head) {
+        state.frame_mut().heads.retain(|active| active.slot <= head);
+    }
+}
+
+/// Passes the head of a loop, by a backward jump (`back`) or from before it.
+///
+/// Why this makes loops end: an endless run passes some lowest head in some frame endlessly often and no lower one.
+/// From then on that head stays active, and once a state of the proof lies between two passes it is carried. Each
+/// further pass then moves the same counter in the same direction within bounds, which cannot go on.
+///
+/// # Errors
+///
+/// [`CheckReason::Endless`] if the loop makes no progress, or leaves its bounds.
+pub(crate) fn pass_head(
+    state: &mut State,
+    head: u32,
+    back: bool,
+    rank: Option<&Rank>,
+) -> Result<(), CheckReason> {
+    if back {
+        leave_inner(state, head);
+    } else if rank.is_none() {
+        return Ok(());
+    }
+    let active = state.frame().heads.iter().find(|active| active.slot == head).copied();
+    let counter = rank.map(|rank| (rank, state.at(rank.location)));
+    if back && active.is_some_and(|active| active.carried) {
+        let progresses = counter.as_ref().is_some_and(|(rank, value)| {
+            let progress = value.as_ref().and_then(|value| {
+                value
+                    .progress
+                    .iter()
+                    .flatten()
+                    .find(|progress| progress.head == head && progress.origin == rank.location)
+            });
+            progress.is_some_and(|progress| if rank.up { progress.min >= 1 } else { progress.max <= -1 })
+        });
+        if !progresses {
+            return Err(CheckReason::Endless);
+        }
+    }
+    if let Some((rank, value)) = &counter {
+        let bounds = value.as_ref().and_then(|value| match &value.content {
+            Content::Scalar(scalar) => Some((scalar.smin(), scalar.smax())),
+            Content::Pointer(pointer) if !pointer.nullable => pointer.offsets(0),
+            Content::Pointer(_) | Content::Unusable => None,
+        });
+        if !bounds.is_some_and(|(min, max)| min >= rank.min && max <= rank.max) {
+            return Err(CheckReason::Endless);
+        }
+        state.forget_progress(head);
+        state.change_at(rank.location, &mut |value| value.begin(head, rank.location));
+    }
+    if active.is_none() {
+        state.frame_mut().heads.push(Head { slot: head, carried: false });
+    }
+    Ok(())
 }

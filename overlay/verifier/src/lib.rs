@@ -12,9 +12,18 @@ extern crate alloc;
 #[cfg(feature = "analysis")]
 pub mod analysis;
 mod check;
+pub mod domain;
+mod facts;
+mod program;
 mod proof;
 mod reason;
+mod stack;
+mod state;
+mod transfer;
+mod value;
 
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};
+pub use program::MAX_SLOTS;
 pub use proof::{Proof, ProofError};
 pub use reason::Reason;
+pub use state::MAX_PACKET_BYTES;

@@ -49,8 +49,6 @@ pub enum Reason {
     TailCallInFunction,
     /// A reference from a helper is not given back at the end.
     Reference { acquired: u32 },
-    /// A callback ends with other references than it began with.
-    CallbackReferences,
     /// Execution leaves the function without `exit`.
     FallsOut,
 }
@@ -106,7 +104,6 @@ impl fmt::Display for Reason {
             Self::Reference { acquired } => {
                 write!(out, "what was reserved at instruction {acquired} is not given back")
             }
-            Self::CallbackReferences => out.write_str("the callback keeps or gives back a reference"),
             Self::FallsOut => out.write_str("execution runs out of the function without an exit"),
         }
     }

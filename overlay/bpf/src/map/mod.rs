@@ -29,7 +29,7 @@ mod schema;
 mod shell;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::sync::Arc;
 

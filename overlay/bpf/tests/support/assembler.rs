@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Assembles a program; the error names the line.
-pub fn assemble(text: &str) -> Result<Vec<u64>, String> {
+pub(crate) fn assemble(text: &str) -> Result<Vec<u64>, String> {
     let mut labels = HashMap::new();
     let mut lines = Vec::new();
     let mut slot = 0;

@@ -1,7 +1,8 @@
 //! What the tests of the engines share.
 #![expect(dead_code, reason = "each test uses a part of it")]
 
-pub mod assembler;
+pub(crate) mod assembler;
+pub(crate) mod generate;
 
 use uio_bpf::context::TracingContext;
 use uio_bpf::instruction::decode;
@@ -15,7 +16,7 @@ use uio_isolation::scan::{Policy, scan};
 use uio_protocol::bpf::ProgramKind;
 
 /// A machine where nothing happens.
-pub struct Quiet;
+pub(crate) struct Quiet;
 
 impl Services for Quiet {
     fn now_ns(&self) -> u64 {
@@ -41,7 +42,7 @@ impl Services for Quiet {
 }
 
 /// Gives its first argument, as the conformance suite wants of helper 5.
-pub unsafe extern "sysv64" fn identity(
+pub(crate) unsafe extern "sysv64" fn identity(
     r1: u64,
     _: u64,
     _: u64,
@@ -53,7 +54,7 @@ pub unsafe extern "sysv64" fn identity(
 }
 
 /// Mixes all its arguments.
-pub unsafe extern "sysv64" fn mix(
+pub(crate) unsafe extern "sysv64" fn mix(
     r1: u64,
     r2: u64,
     r3: u64,
@@ -66,15 +67,15 @@ pub unsafe extern "sysv64" fn mix(
     [r1, r2, r3, r4, r5, bytes].iter().fold(7_u64, |sum, value| sum.rotate_left(9).wrapping_mul(31) ^ value)
 }
 
-pub static HELPERS: &HelperTable = &[(5, identity as HelperFunction), (7, mix)];
+pub(crate) static HELPERS: &HelperTable = &[(5, identity as HelperFunction), (7, mix)];
 
 /// An executable without maps.
-pub fn executable(slots: &[u64]) -> Executable {
+pub(crate) fn executable(slots: &[u64]) -> Executable {
     bind(slots, Vec::new()).with_numbered_callees()
 }
 
 /// As [`executable`], with fuel for these backward jumps.
-pub fn bind(slots: &[u64], fuelled: Vec<u32>) -> Executable {
+pub(crate) fn bind(slots: &[u64], fuelled: Vec<u32>) -> Executable {
     let operations = decode(slots).expect("decodes");
     let functions = functions_of(&operations);
     let parts = Parts {
@@ -88,25 +89,25 @@ pub fn bind(slots: &[u64], fuelled: Vec<u32>) -> Executable {
     Executable::new(parts).expect("binds")
 }
 
-pub fn assemble(text: &str) -> Vec<u64> {
+pub(crate) fn assemble(text: &str) -> Vec<u64> {
     assembler::assemble(text).expect("assembles")
 }
 
 /// Runs it in the interpreter.
-pub fn interpret(executable: &Executable, memory: &mut [u8]) -> Result<u64, Stopped> {
+pub(crate) fn interpret(executable: &Executable, memory: &mut [u8]) -> Result<u64, Stopped> {
     let invocation = invocation(memory);
     // SAFETY: tests run programs that stay within their memory and stack.
     unsafe { Machine::new().run(executable, &invocation, &mut Unwatched) }
 }
 
-pub fn invocation(memory: &mut [u8]) -> Invocation<'static> {
+pub(crate) fn invocation(memory: &mut [u8]) -> Invocation<'static> {
     let bytes = memory.len();
     let address = if bytes == 0 { 0 } else { memory.as_mut_ptr().expose_provenance() };
     Invocation::new(ProgramKind::Raw { memory_bytes: bytes as u32 }, address as u64, bytes as u64, &Quiet)
 }
 
 /// Compiles it and looks for what must not be in code.
-pub fn compile(executable: &Executable, options: &Options) -> Compiled {
+pub(crate) fn compile(executable: &Executable, options: &Options) -> Compiled {
     let compiled = Compiled::new(executable.clone(), options).expect("compiles");
     assert!(!holds_forbidden(compiled.bytes()));
     assert_eq!(scan(compiled.bytes(), Policy::Ring0).next(), None);
@@ -114,7 +115,7 @@ pub fn compile(executable: &Executable, options: &Options) -> Compiled {
 }
 
 /// All forms of compiled code that have to behave alike.
-pub fn all_options() -> [Options; 4] {
+pub(crate) fn all_options() -> [Options; 4] {
     [
         Options { blinding: None, bmi2: false },
         Options::plain(),
@@ -124,14 +125,14 @@ pub fn all_options() -> [Options; 4] {
 }
 
 /// Runs it compiled.
-pub fn run_compiled(compiled: &Compiled, memory: &mut [u8]) -> Result<u64, Stopped> {
+pub(crate) fn run_compiled(compiled: &Compiled, memory: &mut [u8]) -> Result<u64, Stopped> {
     let invocation = invocation(memory);
     // SAFETY: as in `interpret`.
     unsafe { compiled.run(&invocation) }
 }
 
 /// Runs it in all engines, checks that they agree about result and memory, and gives the result.
-pub fn run_everywhere(executable: &Executable, memory: &[u8]) -> Result<u64, Stopped> {
+pub(crate) fn run_everywhere(executable: &Executable, memory: &[u8]) -> Result<u64, Stopped> {
     let mut expected_memory = memory.to_vec();
     let expected = interpret(executable, &mut expected_memory);
     for options in all_options() {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 use crate::check::CheckReason;
+use crate::reason::Reason;
 
 /// A branch that was taken, or not, on the way to an unsafe instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,43 @@ impl core::error::Error for Rejection {}
 impl Rejection {
     pub(crate) fn new(slot: u32, reason: RejectionReason) -> Self {
         Self { slot, reason, path: Vec::new(), state: String::new(), suggestion: None }
+    }
+
+    /// Notes what usually helps.
+    pub(crate) fn suggest(&mut self) {
+        let text = match &self.reason {
+            RejectionReason::Check(CheckReason::Unsafe(reason)) => match reason {
+                Reason::PacketBounds { .. } => {
+                    "compare the pointer plus the size of the access with data_end before this access, and use the same pointer afterwards"
+                }
+                Reason::MaybeNull { .. } => "test the result against NULL before using it",
+                Reason::OutOfBounds { .. } => {
+                    "bound the index before the access, by a comparison or a mask with a power of two minus one"
+                }
+                Reason::PointerRange { .. } => "bound the number that is added to the pointer first",
+                Reason::UninitialisedStack { .. } => {
+                    "initialise the whole variable, padding included: `struct key key = {}` or memset"
+                }
+                Reason::Uninitialised { register: 1..=5 } => {
+                    "calls overwrite r1 to r5, and some helpers make packet pointers stale: load them from the context again"
+                }
+                Reason::Uninitialised { .. } => "give the variable a value on every path that leads here",
+                Reason::Reference { .. } => "submit or discard the record on every path, errors included",
+                Reason::Leak { .. } => "store or return a number instead of an address",
+                Reason::CallDepth { .. } => "inline some of the functions (`static __always_inline`)",
+                Reason::ReadOnly { .. } => "use a variable of your own for the result",
+                _ => return,
+            },
+            RejectionReason::Unbounded => {
+                "give the loop a constant bound, or count in a variable that is compared with a bounded number"
+            }
+            RejectionReason::Steps { .. } => {
+                "simplify the program: fewer branches inside of loops, smaller functions"
+            }
+            RejectionReason::MixedContext => "read the context's field in one place",
+            RejectionReason::Check(_) => return,
+        };
+        self.suggestion = Some(text.into());
     }
 
     /// The rejection as text of several lines; `source` gives the line that an instruction came from.

@@ -3,7 +3,7 @@
 mod hash;
 mod lpm;
 mod plain;
-mod references;
+pub(crate) mod references;
 mod ring;
 
 use alloc::string::ToString;
@@ -14,7 +14,7 @@ use uio_protocol::bpf::{MapKind, MapSpec};
 
 use super::Map;
 
-pub(super) fn spec(kind: MapKind, key_bytes: u32, value_bytes: u32, max_entries: u32) -> MapSpec {
+pub(crate) fn spec(kind: MapKind, key_bytes: u32, value_bytes: u32, max_entries: u32) -> MapSpec {
     MapSpec {
         name: "test".to_string(),
         kind,
@@ -31,18 +31,18 @@ pub(super) fn spec(kind: MapKind, key_bytes: u32, value_bytes: u32, max_entries:
     }
 }
 
-pub(super) fn map(kind: MapKind, key_bytes: u32, value_bytes: u32, max_entries: u32) -> Arc<Map> {
+pub(crate) fn map(kind: MapKind, key_bytes: u32, value_bytes: u32, max_entries: u32) -> Arc<Map> {
     Map::new(&spec(kind, key_bytes, value_bytes, max_entries), None, 7).expect("a possible map")
 }
 
 /// The value of `key` as the shell reads it.
-pub(super) fn value(map: &Map, key: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn value(map: &Map, key: &[u8]) -> Option<Vec<u8>> {
     let mut value = std::vec![0; map.spec().value_bytes as usize];
     map.lookup(key, &mut value).ok().map(|()| value)
 }
 
 /// All entries, in pages of `entries_max`.
-pub(super) fn entries(map: &Map, entries_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn entries(map: &Map, entries_max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut all = Vec::new();
     let mut cursor = Some(0);
     while let Some(at) = cursor {

@@ -1,0 +1,426 @@
+//! The fixpoint: states at points until nothing new arrives.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::flow::Flow;
+use super::join::{Thresholds, join};
+use super::rejection::{Rejection, RejectionReason, Step};
+use super::write::{facts, prune};
+use super::{ContextLayout, Options};
+use crate::check::CheckReason;
+use crate::domain::Scalar;
+use crate::facts::Facts;
+use crate::program::Program;
+use crate::proof::{Point, Proof};
+use crate::reason::Reason;
+use crate::state::{MAX_PACKET_BYTES, State};
+use crate::transfer::{Edge, Next, Usage, Way, step};
+use crate::value::{Content, Region};
+use uio_bpf::instruction::{Immediate64, Operand, Operation};
+
+/// How eagerly states are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// As soon as they hold the same kinds of values.
+    Early,
+    /// Only when there are too many, at loop heads when they keep coming.
+    Late,
+}
+
+/// Joins at a loop's head before it widens.
+const PATIENCE: u32 = 3;
+
+/// Joins at a loop's head before thresholds are given up.
+const MUCH_PATIENCE: u32 = 24;
+
+/// A branch on a path: the one before, slot, whether taken.
+#[derive(Clone, Copy)]
+struct Branch {
+    before: u32,
+    slot: u32,
+    taken: bool,
+}
+
+/// No branch before.
+const START: u32 = u32::MAX;
+
+/// Branches that a rejection's path shows at most; the last ones.
+const PATH: usize = 64;
+
+/// A state at a point.
+struct Entry {
+    state: State,
+    facts: Facts,
+    path: u32,
+    joins: u32,
+    /// Not walked from yet.
+    fresh: bool,
+}
+
+/// A point in one chain of calls.
+struct Cell {
+    slot: u32,
+    entries: Vec<Entry>,
+    arrivals: Vec<(State, u32)>,
+}
+
+/// Where a point comes in the order of work: positions of all calls, then its own.
+type Key = Vec<u32>;
+
+pub(super) struct Fixpoint<'a> {
+    program: &'a Program<'a>,
+    flow: &'a Flow,
+    options: &'a Options,
+    merge: Merge,
+    thresholds: Vec<i64>,
+    cells: BTreeMap<Key, Cell>,
+    work: BTreeSet<Key>,
+    branches: Vec<Branch>,
+    usage: Usage,
+    /// Loads by slot: for those of the context, the offset in it and the base's distance from its start.
+    pub(super) accesses: BTreeMap<u32, Option<(u32, i64)>>,
+    pub(super) steps: u64,
+}
+
+impl<'a> Fixpoint<'a> {
+    pub(super) fn new(program: &'a Program<'a>, flow: &'a Flow, options: &'a Options, merge: Merge) -> Self {
+        Self {
+            program,
+            flow,
+            options,
+            merge,
+            thresholds: thresholds(program),
+            cells: BTreeMap::new(),
+            work: BTreeSet::new(),
+            branches: Vec::new(),
+            usage: Usage::new(program),
+            accesses: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    /// Runs to the end; gives the points with their states. No ranking arguments yet.
+    pub(super) fn run(&mut self) -> Result<Proof, Rejection> {
+        self.explore(self.program.entry(), 0, false, START)?;
+        while let Some(key) = self.work.pop_first() {
+            self.merge(&key);
+            loop {
+                let Some(cell) = self.cells.get_mut(&key) else {
+                    break;
+                };
+                let Some(entry) = cell.entries.iter_mut().find(|entry| entry.fresh) else {
+                    break;
+                };
+                entry.fresh = false;
+                let (state, slot, path) = (entry.state.clone(), cell.slot, entry.path);
+                self.explore(state, slot, true, path)?;
+            }
+        }
+        let mut points: BTreeMap<u32, Vec<Facts>> = BTreeMap::new();
+        for cell in core::mem::take(&mut self.cells).into_values() {
+            points.entry(cell.slot).or_default().extend(cell.entries.into_iter().map(|entry| entry.facts));
+        }
+        let points = points.into_iter().map(|(slot, states)| Point { slot, states }).collect();
+        Ok(Proof { points, ..Proof::default() })
+    }
+
+    fn key(&self, state: &State, slot: u32) -> Key {
+        let position = |slot: u32| self.flow.order.get(slot as usize).copied().unwrap_or(u32::MAX);
+        let calls = state.shared.frames.iter().filter_map(|frame| frame.caller.as_ref());
+        calls.map(|caller| position(caller.slot)).chain([position(slot)]).collect()
+    }
+
+    /// Walks from `state` until all ways end or stop at points.
+    fn explore(&mut self, state: State, slot: u32, stated: bool, path: u32) -> Result<(), Rejection> {
+        let mut waiting = alloc::vec![(state, slot, stated, path)];
+        while let Some((mut state, mut slot, mut stated, mut path)) = waiting.pop() {
+            loop {
+                if !stated && self.flow.points.get(slot as usize).copied().unwrap_or(false) {
+                    self.arrive(state, slot, path);
+                    break;
+                }
+                stated = false;
+                self.steps += 1;
+                if self.steps > self.options.max_steps {
+                    let reason = RejectionReason::Steps { limit: self.options.max_steps };
+                    return Err(self.reject(slot, reason, &state, path));
+                }
+                let Some(operation) = self.program.code.get(slot) else {
+                    return Err(self.refuse(slot, Reason::FallsOut, &state, path));
+                };
+                self.note_access(slot, operation, &state, path)?;
+                let next = match step(self.program, &mut self.usage, &mut state, slot, operation) {
+                    Ok(next) => next,
+                    Err(reason) => return Err(self.refuse(slot, reason, &state, path)),
+                };
+                match next {
+                    Next::Stop => break,
+                    Next::One(edge) => {
+                        self.pass(slot, edge, &state, path)?;
+                        slot = edge.to;
+                    }
+                    Next::Two(first, second, other) => {
+                        self.pass(slot, first, &state, path)?;
+                        self.pass(slot, second, &other, path)?;
+                        let before = path;
+                        path = self.branches.len() as u32;
+                        self.branches.push(Branch { before, slot, taken: false });
+                        self.branches.push(Branch { before, slot, taken: true });
+                        waiting.push((other, second.to, false, path + 1));
+                        slot = first.to;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where a load reads the context.
+    fn note_access(
+        &mut self,
+        slot: u32,
+        operation: Operation,
+        state: &State,
+        path: u32,
+    ) -> Result<(), Rejection> {
+        let Operation::Load { base, offset, .. } = operation else {
+            return Ok(());
+        };
+        let value = state.get(base);
+        let access = value.as_pointer().filter(|pointer| pointer.region == Region::Context).map(|pointer| {
+            let base = pointer.constant_offset().unwrap_or(0);
+            (u32::try_from(base + i64::from(offset)).unwrap_or(u32::MAX), base)
+        });
+        if access.is_none() && self.options.context == ContextLayout::Native {
+            return Ok(());
+        }
+        if *self.accesses.entry(slot).or_insert(access) == access {
+            Ok(())
+        } else {
+            Err(self.reject(slot, RejectionReason::MixedContext, state, path))
+        }
+    }
+
+    fn pass(&self, from: u32, edge: Edge, state: &State, path: u32) -> Result<(), Rejection> {
+        if edge.way == Way::Fall && self.program.is_boundary(edge.to) {
+            return Err(self.refuse(from, Reason::FallsOut, state, path));
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self, mut state: State, slot: u32, path: u32) {
+        prune(&mut state, self.flow, slot);
+        let key = self.key(&state, slot);
+        let cell = self.cells.entry(key.clone()).or_insert_with(|| Cell {
+            slot,
+            entries: Vec::new(),
+            arrivals: Vec::new(),
+        });
+        if cell.entries.iter().any(|entry| entry.facts.include(&state)) {
+            return;
+        }
+        cell.arrivals.push((state, path));
+        self.work.insert(key);
+    }
+
+    /// Takes what arrived at a point into its states.
+    fn merge(&mut self, key: &Key) {
+        let Some(cell) = self.cells.get_mut(key) else {
+            return;
+        };
+        let head = self.flow.heads[cell.slot as usize] || cell.slot == 0 || {
+            // A callback's entry is passed again and again.
+            self.program.functions.binary_search(&cell.slot).is_ok()
+        };
+        let most = self.options.max_states.clamp(1, 16);
+        for (state, path) in core::mem::take(&mut cell.arrivals) {
+            if cell.entries.iter().any(|entry| entry.facts.include(&state)) {
+                continue;
+            }
+            let patience = if head { most / 4 } else { most };
+            let full = cell.entries.len() >= patience.max(1);
+            let alike = cell.entries.iter().position(|entry| {
+                (self.merge == Merge::Early || full) && are_alike(&entry.state, &state, full)
+            });
+            let place = match alike {
+                Some(place) => Some(place),
+                None if cell.entries.len() >= most => cell
+                    .entries
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, entry)| entry.state.shared.references.len() == state.shared.references.len())
+                    .max_by_key(|(_, entry)| likeness(&entry.state, &state))
+                    .map(|(place, _)| place),
+                None => None,
+            };
+            match place {
+                Some(place) => {
+                    let entry = &mut cell.entries[place];
+                    let mut steps = Thresholds(Vec::new());
+                    let widen = head && entry.joins >= PATIENCE;
+                    if widen && entry.joins < MUCH_PATIENCE {
+                        steps.0.clone_from(&self.thresholds);
+                        bounds(&entry.state, &mut steps.0);
+                        bounds(&state, &mut steps.0);
+                        steps.0.sort_unstable();
+                        steps.0.dedup();
+                    }
+                    let joined = join(&entry.state, &state, widen.then_some(&steps));
+                    entry.facts = facts(&joined);
+                    // With the identities that the check will see.
+                    entry.state = entry.facts.state().unwrap_or(joined);
+                    for frame in &mut entry.state.shared_mut().frames {
+                        frame.heads.clear();
+                    }
+                    entry.joins += 1;
+                    entry.fresh = true;
+                    entry.path = path;
+                    let (entry, rest) = (place, &mut cell.entries);
+                    // Others may be covered now.
+                    let new = rest[entry].facts.clone();
+                    let mut index = 0;
+                    rest.retain(|other| {
+                        let keep = index == entry || !new.include(&other.state);
+                        index += 1;
+                        keep
+                    });
+                }
+                None => {
+                    let facts = facts(&state);
+                    let state = facts.state().unwrap_or(state);
+                    cell.entries.push(Entry { state, facts, path, joins: 0, fresh: true });
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, slot: u32, reason: Reason, state: &State, path: u32) -> Rejection {
+        self.reject(slot, RejectionReason::Check(CheckReason::Unsafe(reason)), state, path)
+    }
+
+    fn reject(&self, slot: u32, reason: RejectionReason, state: &State, mut path: u32) -> Rejection {
+        let mut rejection = Rejection::new(slot, reason);
+        rejection.state = state.to_string();
+        while let Some(branch) = self.branches.get(path as usize)
+            && rejection.path.len() < PATH
+        {
+            rejection.path.push(Step { slot: branch.slot, taken: branch.taken });
+            path = branch.before;
+        }
+        rejection.path.reverse();
+        rejection.suggest();
+        rejection
+    }
+}
+
+/// Numbers that bounds in this program are likely to be.
+fn thresholds(program: &Program<'_>) -> Vec<i64> {
+    let mut numbers = alloc::vec![
+        -1,
+        0,
+        1,
+        0xff,
+        0xffff,
+        MAX_PACKET_BYTES.into(),
+        u32::MAX.into(),
+        i32::MAX.into(),
+        i32::MIN.into(),
+    ];
+    let mut add = |number: i64| {
+        numbers.extend([number.saturating_sub(1), number, number.saturating_add(1)]);
+    };
+    for (_, operation) in program.code.iter() {
+        match operation {
+            Operation::JumpIf { right: Operand::Immediate(number), .. }
+            | Operation::Alu { source: Operand::Immediate(number), .. } => {
+                add(number.into());
+                if number < 0 {
+                    add(i64::from(number as u32));
+                }
+            }
+            Operation::LoadImmediate { value: Immediate64::Value(number), .. } => add(number as i64),
+            _ => {}
+        }
+    }
+    for map in program.maps {
+        add(map.value_bytes.into());
+        add(map.max_entries.into());
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    // Many numbers would only make steps small.
+    if numbers.len() > 4096 {
+        let every = numbers.len() / 2048;
+        let mut index = 0;
+        numbers.retain(|_| {
+            index += 1;
+            index % every == 0
+        });
+    }
+    numbers
+}
+
+/// Bounds of numbers in `state`: what a counter is compared with is often one of them.
+fn bounds(state: &State, numbers: &mut Vec<i64>) {
+    let mut add = |scalar: &Scalar| {
+        if scalar.smax() < i64::from(u32::MAX) && scalar.smin() > -i64::from(u32::MAX) {
+            numbers.extend([scalar.smin(), scalar.smax(), scalar.smax() + 1]);
+        }
+    };
+    for value in state.registers.iter().chain(state.frame().stack.slots.iter().map(|slot| &slot.value)) {
+        match &value.content {
+            Content::Scalar(scalar) => add(scalar),
+            Content::Pointer(pointer) => add(&pointer.variable),
+            Content::Unusable => {}
+        }
+    }
+}
+
+/// Whether a join of two states of one point loses no kind of knowledge.
+fn are_alike(a: &State, b: &State, forced: bool) -> bool {
+    if a.shared.references.len() != b.shared.references.len() {
+        return false;
+    }
+    if !forced && a.shared.packet.data != b.shared.packet.data {
+        return false;
+    }
+    let values = |a: &crate::value::Value, b: &crate::value::Value| match (&a.content, &b.content) {
+        (Content::Unusable, Content::Unusable) | (Content::Scalar(_), Content::Scalar(_)) => true,
+        (Content::Pointer(x), Content::Pointer(y)) => {
+            let rigid = matches!(x.region, Region::Stack(_) | Region::Context);
+            let regions = match (x.region, y.region) {
+                (Region::Record { bytes: x, .. }, Region::Record { bytes: y, .. }) => x == y,
+                (x, y) => x == y,
+            };
+            regions && x.nullable == y.nullable && (!rigid || x.fixed == y.fixed && x.variable == y.variable)
+        }
+        _ => false,
+    };
+    a.registers.iter().zip(&b.registers).all(|(a, b)| values(a, b))
+        && a.shared.frames.iter().zip(&b.shared.frames).all(|(a, b)| {
+            let saved = match (&a.caller, &b.caller) {
+                (Some(a), Some(b)) => a.saved.iter().zip(&*b.saved).all(|(a, b)| values(a, b)),
+                _ => true,
+            };
+            let stacks = a.stack.slots.len() == b.stack.slots.len()
+                && a.stack.slots.iter().zip(&b.stack.slots).all(|(a, b)| {
+                    (a.index, a.initialised) == (b.index, b.initialised)
+                        && (a.value.is_pointer() || b.value.is_pointer())
+                            .then(|| values(&a.value, &b.value))
+                            .unwrap_or(true)
+                });
+            saved && stacks
+        })
+}
+
+/// How much two states have in common.
+fn likeness(a: &State, b: &State) -> usize {
+    let same = |a: &crate::value::Value, b: &crate::value::Value| match (&a.content, &b.content) {
+        (Content::Scalar(_), Content::Scalar(_)) | (Content::Unusable, Content::Unusable) => 2,
+        (Content::Pointer(x), Content::Pointer(y)) if x.region == y.region => 4,
+        _ => 0,
+    };
+    a.registers.iter().zip(&b.registers).map(|(a, b)| same(a, b)).sum()
+}

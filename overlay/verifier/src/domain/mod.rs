@@ -1,0 +1,10 @@
+//! Sets of numbers: known bits and intervals of both widths and signs.
+
+mod bits;
+mod form;
+mod scalar;
+mod view;
+
+pub use bits::Bits;
+pub use scalar::Scalar;
+pub(crate) use scalar::{arithmetic, refine};
