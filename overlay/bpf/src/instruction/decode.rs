@@ -20,6 +20,12 @@ impl Decoded {
         *self.operations.get(slot as usize)?
     }
 
+    /// All slots.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Option<Operation>] {
+        &self.operations
+    }
+
     /// Slots, second halves included.
     #[must_use]
     pub fn len(&self) -> u32 {

@@ -32,6 +32,7 @@ const R10: usize = 10;
 #[repr(C, align(16))]
 pub struct Machine {
     stack: [u64; STACK_WORDS],
+    frames: [Frame; FRAMES_MAX],
 }
 
 impl Default for Machine {
@@ -51,6 +52,10 @@ struct Frame {
     rounds: Option<Rounds>,
 }
 
+impl Frame {
+    const EMPTY: Self = Self { slot: 0, preserved: [0; 4], rounds: None };
+}
+
 #[derive(Clone, Copy)]
 struct Rounds {
     callback: u32,
@@ -62,19 +67,21 @@ struct Rounds {
 /// A program at some point of its run.
 struct Run<'a> {
     executable: &'a Executable,
+    operations: &'a [Option<Operation>],
     invocation: &'a Invocation<'a>,
     /// R0 to R10, and five more that make any four bits an index.
     registers: [u64; 16],
     slot: u32,
     depth: usize,
-    frames: [Option<Frame>; FRAMES_MAX],
+    /// Of the functions below, the entry's left out.
+    frames: &'a mut [Frame; FRAMES_MAX],
 }
 
 impl Machine {
     /// A stack of zeros.
     #[must_use]
     pub const fn new() -> Self {
-        Self { stack: [0; STACK_WORDS] }
+        Self { stack: [0; STACK_WORDS], frames: [Frame::EMPTY; FRAMES_MAX] }
     }
 
     /// Where the stack lies: the entry function's R10 is the end of this range, and every call
@@ -101,8 +108,15 @@ impl Machine {
         invocation: &Invocation<'_>,
         observer: &mut O,
     ) -> Result<u64, Stopped> {
-        let mut run =
-            Run { executable, invocation, registers: [0; 16], slot: 0, depth: 0, frames: [None; FRAMES_MAX] };
+        let mut run = Run {
+            executable,
+            operations: executable.operations().as_slice(),
+            invocation,
+            registers: [0; 16],
+            slot: 0,
+            depth: 0,
+            frames: &mut self.frames,
+        };
         run.registers[R10] =
             (&raw mut self.stack).expose_provenance() as u64 + size_of_val(&self.stack) as u64;
         run.start();
@@ -169,12 +183,12 @@ impl Run<'_> {
     /// As [`Machine::run`].
     #[inline(always)]
     unsafe fn step<O: Observer>(&mut self, observer: &mut O) -> Result<Option<u64>, Stopped> {
-        let operation = self.executable.operations().get(self.slot).ok_or(Stopped::End)?;
+        let Some(Some(operation)) = self.operations.get(self.slot as usize) else { return Err(Stopped::End) };
         if O::WATCHES {
             observer.instruction(&self.state()).map_err(|Refusal| Stopped::Refused)?;
         }
         let mut next = self.slot + 1;
-        match operation {
+        match *operation {
             Operation::Alu { op, width, destination, source } => {
                 let result = arithmetic::alu(op, width, self.get(destination), self.operand(source));
                 self.set(destination, result);
@@ -293,6 +307,7 @@ impl Run<'_> {
         let program = core::ptr::with_exposed_provenance::<Program>(result as usize);
         // SAFETY: the function of this number returns the address of a program that lives as long as this run.
         self.executable = unsafe { (*program).executable() };
+        self.operations = self.executable.operations().as_slice();
         self.start();
         Ok(0)
     }
@@ -303,7 +318,7 @@ impl Run<'_> {
             return Err(Stopped::Depth);
         }
         let [_, _, _, _, _, _, r6, r7, r8, r9, ..] = self.registers;
-        self.frames[self.depth] = Some(Frame { slot: self.slot, preserved: [r6, r7, r8, r9], rounds });
+        self.frames[self.depth] = Frame { slot: self.slot, preserved: [r6, r7, r8, r9], rounds };
         self.depth += 1;
         self.registers[R10] -= FRAME_BYTES as u64;
         Ok(target)
@@ -334,7 +349,7 @@ impl Run<'_> {
     /// Leaves a function and says where to go on; `None` at the end of the program.
     fn exit(&mut self) -> Option<u32> {
         let depth = self.depth.checked_sub(1)?;
-        let frame = self.frames[depth].as_mut()?;
+        let frame = self.frames.get_mut(depth)?;
         self.registers[R6..R10].copy_from_slice(&frame.preserved);
         let slot = frame.slot;
         if let Some(rounds) = &mut frame.rounds {

@@ -12,18 +12,16 @@ use crate::program::Executable;
 
 /// Room that the last instruction's bytes are written into.
 pub(super) const SLACK_BYTES: usize = 16;
-/// How much longer code can be in [`Style::Varied`].
-pub(super) const VARIED_GROWTH: usize = 5;
+/// How much longer an operation's code can be in varied form, with what goes before and after it.
+pub(super) const VARIED_BYTES: usize = 64;
 
-/// How code is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
-    Compact,
-    /// With every constant disguised and instructions that do nothing in between, by chance: to get rid of byte
-    /// sequences.
-    Varied {
-        seed: u64,
-    },
+/// How code is written, apart from [`Options`].
+#[derive(Clone, Copy)]
+pub(super) struct Style<'s> {
+    pub(super) seed: u64,
+    /// Slots, ascending, whose operations are written in varied form to get rid of byte sequences: every constant and large
+    /// displacement disguised, instructions that do nothing before and after.
+    pub(super) varied: &'s [u32],
 }
 
 /// A jump whose distance is filled in once its end is known.
@@ -36,6 +34,7 @@ pub(super) struct Patch {
 }
 
 pub(super) struct Emitter<'p, 'b> {
+    style: Style<'p>,
     pub(super) executable: &'p Executable,
     pub(super) options: &'p Options,
     pub(super) plan: &'p Plan,
@@ -43,7 +42,10 @@ pub(super) struct Emitter<'p, 'b> {
     pub(super) code: Assembler<'b>,
     /// Where the code will run.
     pub(super) address: u64,
+    /// Whether the current operation is written in varied form.
     pub(super) varied: bool,
+    /// By how much forward jumps can be longer than planned.
+    pub(super) growth: u32,
     pub(super) random: Random,
     /// Of every slot up to the current one, where its code starts.
     pub(super) offsets: Vec<u32>,
@@ -65,23 +67,21 @@ impl<'p, 'b> Emitter<'p, 'b> {
         executable: &'p Executable,
         options: &'p Options,
         plan: &'p Plan,
-        style: Style,
+        style: Style<'p>,
         buffer: &'b mut [u8],
         address: u64,
     ) -> Option<Self> {
-        let (varied, seed) = match style {
-            Style::Compact => (false, options.blinding.unwrap_or(0)),
-            Style::Varied { seed } => (true, seed),
-        };
         Some(Self {
+            style,
             executable,
             options,
             plan,
             function: plan.functions.first()?,
             code: Assembler::new(buffer),
             address,
-            varied,
-            random: Random::new(seed),
+            varied: false,
+            growth: (style.varied.len() * VARIED_BYTES) as u32,
+            random: Random::new(style.seed),
             offsets: Vec::with_capacity(plan.bounds.len()),
             slot: 0,
             jumps: Vec::new(),
@@ -102,8 +102,9 @@ impl<'p, 'b> Emitter<'p, 'b> {
             while self.slot < function.end {
                 self.mark();
                 if let Some(operation) = self.executable.operations().get(self.slot) {
-                    self.vary();
+                    self.start_varied();
                     let merged = self.operation(operation);
+                    self.end_varied();
                     for _ in 0..merged {
                         self.slot += 1;
                         self.mark();
@@ -123,13 +124,25 @@ impl<'p, 'b> Emitter<'p, 'b> {
         self.offsets.push(self.code.position() as u32);
     }
 
-    /// In varied code, puts up to three `nop` in front of one operation in four.
-    fn vary(&mut self) {
+    fn start_varied(&mut self) {
+        if !self.style.varied.is_empty() {
+            self.varied = self.style.varied.binary_search(&self.slot).is_ok();
+            self.nothing();
+        }
+    }
+
+    fn end_varied(&mut self) {
         if self.varied {
-            let random = self.random.next();
-            if random & 3 == 0 {
-                self.code.put(0x0090_9090, (random >> 2 & 3) as usize);
-            }
+            self.nothing();
+            self.varied = false;
+        }
+    }
+
+    /// Around a varied operation, up to seven `nop`: that changes distances of jumps in both directions.
+    fn nothing(&mut self) {
+        if self.varied {
+            let count = self.random.next() >> 61;
+            self.code.put(0x9090_9090_9090_9090, count as usize);
         }
     }
 

@@ -93,7 +93,7 @@ impl Emitter<'_, '_> {
         }
         let bounds = &self.plan.bounds;
         let between = bounds[target as usize].wrapping_sub(bounds[next as usize]);
-        let short = !self.varied && between <= i8::MAX as u32;
+        let short = between.saturating_add(self.growth) <= i8::MAX as u32;
         let after = if short {
             self.code.put(flag.map_or(0xeb, |flag| 0x70 | flag as u64), 2);
             self.code.position()

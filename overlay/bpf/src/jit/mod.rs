@@ -121,8 +121,11 @@ impl fmt::Display for EmitError {
 
 impl core::error::Error for EmitError {}
 
-/// Attempts to get rid of forbidden sequences. Each removes one with a chance near 1; a long program rarely has one.
-const ATTEMPTS: u64 = 16;
+/// Operations that are written in another form to get rid of forbidden sequences, at most. In a program of 10,000
+/// operations there is one in about one of three cases, and another form of it has another one in one of thousands.
+const VARIED_MAX: usize = 64;
+/// Attempts, each with other numbers.
+const ATTEMPTS: u64 = 32;
 
 impl<'a> Plan<'a> {
     /// Plans the code of `executable`.
@@ -131,14 +134,11 @@ impl<'a> Plan<'a> {
         Self { executable, options: *options, inner: plan::Plan::new(executable, options) }
     }
 
-    /// A buffer of this size is enough, nearly always; see [`EmitError::TooSmall`].
+    /// How large a buffer has to be.
     #[must_use]
     pub fn bytes_bound(&self) -> usize {
-        self.bound() + emit::SLACK_BYTES
-    }
-
-    fn bound(&self) -> usize {
-        self.inner.bounds.last().map_or(0, |bound| *bound as usize)
+        let bound = self.inner.bounds.last().map_or(0, |bound| *bound as usize);
+        bound + VARIED_MAX * emit::VARIED_BYTES + emit::SLACK_BYTES
     }
 
     /// Writes the code for running at `address` into `buffer`.
@@ -147,24 +147,32 @@ impl<'a> Plan<'a> {
     ///
     /// [`EmitError`]; the buffer then holds anything.
     pub fn emit(&self, buffer: &mut [u8], address: u64) -> Result<Code, EmitError> {
-        let mut bytes = self.bytes_bound();
+        let bytes = self.bytes_bound();
+        if buffer.len() < bytes {
+            return Err(EmitError::TooSmall { bytes });
+        }
+        let mut varied: Vec<u32> = Vec::new();
         for attempt in 0..ATTEMPTS {
-            let style = match attempt {
-                0 => emit::Style::Compact,
-                _ => {
-                    bytes = self.bound() * emit::VARIED_GROWTH + emit::SLACK_BYTES;
-                    emit::Style::Varied { seed: self.options.blinding.unwrap_or(0).wrapping_add(attempt) }
-                }
-            };
-            if buffer.len() < bytes {
-                return Err(EmitError::TooSmall { bytes });
-            }
+            let seed = self.options.blinding.unwrap_or(0).wrapping_add(attempt);
+            let style = emit::Style { seed, varied: &varied };
             let emitter =
                 emit::Emitter::new(self.executable, &self.options, &self.inner, style, buffer, address);
-            if let Some(code) = emitter.and_then(emit::Emitter::program)
-                && !buffer.get(..code.bytes).is_none_or(holds_forbidden)
-            {
+            let code = emitter.and_then(emit::Emitter::program).ok_or(EmitError::TooSmall { bytes })?;
+            let written = buffer.get(..code.bytes).unwrap_or(&[]);
+            let mut found = forbidden::find_forbidden(written, 0);
+            if found.is_none() {
                 return Ok(code);
+            }
+            while let Some(offset) = found {
+                // The operation in which it starts: what an operation's code begins with never ends a sequence.
+                let after = code.offsets.partition_point(|start| *start as usize <= offset);
+                varied.push(after.saturating_sub(1) as u32);
+                found = forbidden::find_forbidden(written, offset + 1);
+            }
+            varied.sort_unstable();
+            varied.dedup();
+            if varied.len() > VARIED_MAX {
+                break;
             }
         }
         Err(EmitError::Forbidden)

@@ -109,22 +109,14 @@ impl Compiled {
     /// [`NativeError`].
     pub fn new(executable: Executable, options: &Options) -> Result<Self, NativeError> {
         let plan = Plan::new(&executable, options);
-        let mut bytes = plan.bytes_bound();
-        loop {
-            let mut memory = CodeMemory::new(bytes)?;
-            let address = memory.address();
-            match plan.emit(memory.writable(), address) {
-                Ok(code) => {
-                    let memory = memory.seal()?;
-                    drop(plan);
-                    // SAFETY: this is the code of `executable`, and its memory lives as long as this value.
-                    let program = unsafe { Program::compiled(executable, address) };
-                    return Ok(Self { program, code, memory });
-                }
-                Err(EmitError::TooSmall { bytes: more }) if more > bytes => bytes = more,
-                Err(error) => return Err(NativeError::Emit(error)),
-            }
-        }
+        let mut memory = CodeMemory::new(plan.bytes_bound())?;
+        let address = memory.address();
+        let code = plan.emit(memory.writable(), address).map_err(NativeError::Emit)?;
+        drop(plan);
+        let memory = memory.seal()?;
+        // SAFETY: this is the code of `executable`, and its memory lives as long as this value.
+        let program = unsafe { Program::compiled(executable, address) };
+        Ok(Self { program, code, memory })
     }
 
     /// The program, for program arrays. It must not outlive this value.
