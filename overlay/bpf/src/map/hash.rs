@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::hasher::Hasher;
 use super::lock::TryLock;
-use super::storage::{Storage, WORD, copy_in, copy_out, load, store, words};
+use super::storage::{Storage, WORD, copy_in, copy_out, load, load_short, store, words};
 use super::{AccessError, MapError, UpdateFlags};
 
 /// Entries looked at to find one to evict: bounds the time of an insertion.
@@ -173,6 +173,16 @@ impl Hash {
         self.entry(link).wrapping_add(self.value_offset)
     }
 
+    /// Whether a short key has more bytes than a word.
+    #[inline(always)]
+    const fn has_second_word(&self, class: KeyClass) -> bool {
+        match class {
+            KeyClass::Four | KeyClass::Eight => false,
+            KeyClass::Sixteen => true,
+            KeyClass::Other => self.key_bytes as usize > WORD,
+        }
+    }
+
     /// Takes a key from memory that may be anywhere.
     ///
     /// # Safety
@@ -188,7 +198,15 @@ impl Hash {
                 KeyClass::Sixteen => {
                     Key::Short(key.cast::<u64>().read_unaligned(), key.add(8).cast::<u64>().read_unaligned())
                 }
-                KeyClass::Other => Key::Long(key),
+                KeyClass::Other => {
+                    let bytes = self.key_bytes as usize;
+                    if bytes > 2 * WORD {
+                        return Key::Long(key);
+                    }
+                    let low = load_short(key, bytes.min(WORD));
+                    let high = if bytes > WORD { load_short(key.add(WORD), bytes - WORD) } else { 0 };
+                    Key::Short(low, high)
+                }
             }
         }
     }
@@ -197,15 +215,14 @@ impl Hash {
     ///
     /// # Safety
     ///
-    /// `key` may be read for a key's size while the iterator is used.
+    /// `key` may be read for a key's size, while the iterator is used.
+    #[inline]
     unsafe fn long_words(&self, key: *const u8) -> impl Iterator<Item = u64> {
         let bytes = self.key_bytes as usize;
         (0..bytes.div_ceil(WORD)).map(move |index| {
-            let mut word = [0; WORD];
-            let length = (bytes - index * WORD).min(WORD);
-            // SAFETY: inside the key, and at most a word.
-            unsafe { ptr::copy_nonoverlapping(key.add(index * WORD), word.as_mut_ptr(), length) };
-            u64::from_le_bytes(word)
+            let at = index * WORD;
+            // SAFETY: inside the key.
+            unsafe { load_short(key.add(at), (bytes - at).min(WORD)) }
         })
     }
 
@@ -241,7 +258,7 @@ impl Hash {
             match key {
                 Key::Short(low, high) => {
                     load(stored) == low
-                        && (class != KeyClass::Sixteen || load(stored.wrapping_add(WORD)) == high)
+                        && (!self.has_second_word(class) || load(stored.wrapping_add(WORD)) == high)
                 }
                 Key::Long(key) => self
                     .long_words(key)
@@ -401,7 +418,7 @@ impl Hash {
             match key {
                 Key::Short(low, high) => {
                     store(stored, low);
-                    if self.class == KeyClass::Sixteen {
+                    if self.has_second_word(self.class) {
                         store(stored.wrapping_add(WORD), high);
                     }
                     bucket

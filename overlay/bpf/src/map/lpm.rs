@@ -12,7 +12,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::lock::TryLock;
-use super::storage::{Storage, WORD, copy_in, copy_out, load, words};
+use super::storage::{Storage, WORD, copy_in, copy_out, load, load_short, words};
 use super::{AccessError, MapError, UpdateFlags};
 
 /// Bytes of the prefix length in front of a key's data.
@@ -132,7 +132,12 @@ impl Lpm {
     fn common(&self, number: u32, key: &Key) -> u32 {
         let limit = self.node(number).prefix.load(Ordering::Relaxed).min(key.prefix);
         let data = self.data(number);
-        let mut at = 0;
+        // SAFETY: a node has a word of data at least.
+        let first = (unsafe { load(data) }.to_be() ^ key.first).leading_zeros();
+        if limit <= u64::BITS || first < u64::BITS {
+            return first.min(limit);
+        }
+        let mut at = u64::BITS;
         while at < limit {
             let byte = at as usize / 8;
             // SAFETY: `at` is a multiple of a word's bits below the prefix, which is at most the data's bits.
@@ -461,6 +466,8 @@ struct Key {
     prefix: u32,
     data: *const u8,
     bytes: usize,
+    /// The first word, its first bit the most significant.
+    first: u64,
 }
 
 impl Key {
@@ -469,9 +476,7 @@ impl Key {
     /// `key` may be read for the prefix length and `bytes` as long as the value is used.
     unsafe fn read(key: *const u8, bytes: usize) -> Self {
         // SAFETY: the caller's promise.
-        unsafe {
-            Self { prefix: key.cast::<u32>().read_unaligned(), data: key.add(PREFIX_BYTES as usize), bytes }
-        }
+        unsafe { Self::new(key.cast::<u32>().read_unaligned(), key.add(PREFIX_BYTES as usize), bytes) }
     }
 
     /// As [`Self::read`], with the data copied: changes read it more than once, and it may lie in memory that
@@ -488,24 +493,30 @@ impl Key {
                 copy.as_mut_ptr(),
                 bytes.min(copy.len()),
             );
-            Self { prefix: key.cast::<u32>().read_unaligned(), data: copy.as_ptr(), bytes }
+            Self::new(key.cast::<u32>().read_unaligned(), copy.as_ptr(), bytes)
         }
+    }
+
+    /// # Safety
+    ///
+    /// `data` may be read for `bytes` as long as the value is used.
+    unsafe fn new(prefix: u32, data: *const u8, bytes: usize) -> Self {
+        let mut key = Self { prefix, data, bytes, first: 0 };
+        key.first = key.word(0).to_be();
+        key
     }
 
     /// The word from `byte` on, filled up with zeros at the end.
     fn word(&self, byte: usize) -> u64 {
         let length = (self.bytes - byte).min(WORD);
-        if length == WORD {
-            // SAFETY: inside the data.
-            return unsafe { self.data.add(byte).cast::<u64>().read_unaligned() };
-        }
-        let mut word = [0; WORD];
-        // SAFETY: inside the data and the word.
-        unsafe { ptr::copy_nonoverlapping(self.data.add(byte), word.as_mut_ptr(), length) };
-        u64::from_le_bytes(word)
+        // SAFETY: inside the data, at least one byte.
+        unsafe { load_short(self.data.add(byte), length) }
     }
 
     fn bit(&self, index: u32) -> usize {
+        if index < u64::BITS {
+            return (self.first >> (u64::BITS - 1 - index) & 1) as usize;
+        }
         // SAFETY: asked for bits below the prefix length only, which is at most the data's bits.
         unsafe { bit(self.data, index) }
     }

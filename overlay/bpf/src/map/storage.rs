@@ -93,16 +93,31 @@ pub(super) unsafe fn store(address: *mut u8, word: u64) {
     unsafe { AtomicU64::from_ptr(address.cast()) }.store(word, Ordering::Relaxed);
 }
 
-/// The `bytes` (1 to 7) at `source` as the low bytes of a word.
+/// The `bytes` (1 to 8) at `address` as the low bytes of a word, in at most two reads.
 ///
 /// # Safety
 ///
 /// They may be read.
-unsafe fn load_tail(source: *const u8, bytes: usize) -> u64 {
-    let mut word = [0; WORD];
-    // SAFETY: `bytes` is below a word, and the source may be read for it.
-    unsafe { ptr::copy_nonoverlapping(source, word.as_mut_ptr(), bytes) };
-    u64::from_le_bytes(word)
+#[inline(always)]
+pub(super) unsafe fn load_short(address: *const u8, bytes: usize) -> u64 {
+    // SAFETY: every read lies inside the bytes; where two overlap they agree, or the key is one of two that were
+    // there.
+    unsafe {
+        match bytes {
+            8 => address.cast::<u64>().read_unaligned(),
+            4..8 => {
+                let low = address.cast::<u32>().read_unaligned();
+                let high = address.add(bytes - 4).cast::<u32>().read_unaligned();
+                u64::from(low) | u64::from(high) << ((bytes - 4) * 8)
+            }
+            2..4 => {
+                let low = address.cast::<u16>().read_unaligned();
+                let high = address.add(bytes - 1).read();
+                u64::from(low) | u64::from(high) << ((bytes - 1) * 8)
+            }
+            _ => u64::from(address.read()),
+        }
+    }
 }
 
 /// Copies `bytes` into storage, and zeros up to the end of the last word.
@@ -120,7 +135,7 @@ pub(super) unsafe fn copy_in(destination: *mut u8, source: *const u8, bytes: usi
     }
     if at < bytes {
         // SAFETY: as above; storage goes on to the end of the word.
-        unsafe { store(destination.add(at), load_tail(source.add(at), bytes - at)) };
+        unsafe { store(destination.add(at), load_short(source.add(at), bytes - at)) };
     }
 }
 
