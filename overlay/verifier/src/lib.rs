@@ -12,6 +12,10 @@ extern crate alloc;
 #[cfg(feature = "analysis")]
 pub mod analysis;
 mod check;
+#[cfg(feature = "oracle")]
+mod claims;
+#[cfg(feature = "oracle")]
+mod distort;
 pub mod domain;
 mod facts;
 mod program;
@@ -23,6 +27,10 @@ mod transfer;
 mod value;
 
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};
+#[cfg(feature = "oracle")]
+pub use claims::{Claims, Concrete};
+#[cfg(feature = "oracle")]
+pub use distort::distort;
 pub use program::MAX_SLOTS;
 pub use proof::{Proof, ProofError};
 pub use reason::Reason;

@@ -35,7 +35,28 @@ const HELPER_DISCARD: i32 = 133;
 
 /// Numbers at which arithmetic goes wrong.
 const IMMEDIATES: [i32; 22] = [
-    0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 63, 64, 127, 255, 256, 0xffff, 0x7fff_ffff, -1, -2, -8, i32::MIN, -32768,
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    15,
+    16,
+    31,
+    32,
+    63,
+    64,
+    127,
+    255,
+    256,
+    0xffff,
+    0x7fff_ffff,
+    -1,
+    -2,
+    -8,
+    i32::MIN,
+    -32768,
 ];
 const MASKS: [i32; 8] = [1, 3, 7, 15, 31, 56, 63, 0xff];
 const SIZES: [u8; 4] = [1, 2, 4, 8];
@@ -145,7 +166,10 @@ impl<S: Source> Builder<'_, S> {
             return Some(self.source.below(10) as u8);
         }
         let first = self.source.below(10);
-        (0..10).map(|step| (first + step) % 10).find(|&index| wanted(self.registers[index])).map(|index| index as u8)
+        (0..10)
+            .map(|step| (first + step) % 10)
+            .find(|&index| wanted(self.registers[index]))
+            .map(|index| index as u8)
     }
 
     fn number(&mut self) -> Option<u8> {
@@ -190,7 +214,8 @@ impl<S: Source> Builder<'_, S> {
         self.emit(op::alu(op::MOVE, true, 1, By::Register(7), 0));
         self.emit(op::alu(op::ADD, true, 1, By::Immediate(bytes.into()), 0));
         // Greater than the end, or greater or equal, or from the other side; now and then the wrong way round.
-        let (condition, left, right) = self.source.pick(&[(0x20, 1, 8), (0x30, 1, 8), (0xa0, 8, 1), (0x20, 8, 1)]);
+        let (condition, left, right) =
+            self.source.pick(&[(0x20, 1, 8), (0x30, 1, 8), (0xa0, 8, 1), (0x20, 8, 1)]);
         let wrong = condition == 0x20 && left == 8;
         self.emit(op::jump(condition, true, left, By::Register(right), 1));
         self.emit(op::go(2));
@@ -400,7 +425,9 @@ impl<S: Source> Builder<'_, S> {
     }
 
     fn store(&mut self) {
-        let Some(base) = self.find(|kind| matches!(kind, Kind::Packet(1..) | Kind::Memory(_))) else { return };
+        let Some(base) = self.find(|kind| matches!(kind, Kind::Packet(1..) | Kind::Memory(_))) else {
+            return;
+        };
         let (bytes, offset) = self.place(base);
         let by = match self.number() {
             Some(register) => By::Register(register),
@@ -411,7 +438,9 @@ impl<S: Source> Builder<'_, S> {
 
     /// A pointer moved by a number that was bounded in one of the usual ways.
     fn indexed(&mut self) {
-        let Some(base) = self.find(|kind| matches!(kind, Kind::Packet(1..) | Kind::Memory(_))) else { return };
+        let Some(base) = self.find(|kind| matches!(kind, Kind::Packet(1..) | Kind::Memory(_))) else {
+            return;
+        };
         let Some(index) = self.number() else { return };
         let target = self.target();
         if target == base || target == index || base == index {
@@ -427,7 +456,7 @@ impl<S: Source> Builder<'_, S> {
         let most = i32::from(room - i16::from(bytes) + slip);
         match self.source.below(4) {
             0 => {
-                let mask = MASKS.into_iter().filter(|mask| *mask <= most.max(1)).next_back().unwrap_or(1);
+                let mask = MASKS.into_iter().rfind(|mask| *mask <= most.max(1)).unwrap_or(1);
                 let wide = self.source.chance(60);
                 self.emit(op::alu(op::AND, wide, index, By::Immediate(mask), 0));
                 if most < 1 {
@@ -439,8 +468,10 @@ impl<S: Source> Builder<'_, S> {
                 self.emit(op::alu(op::MODULO, wide, index, By::Immediate(most + 1), 0));
             }
             2 => {
-                let (wide, condition) =
-                    (self.source.chance(60), self.source.pick(&[op::JUMP_LESS_OR_EQUAL, 0xd0, op::JUMP_LESS]));
+                let (wide, condition) = (
+                    self.source.chance(60),
+                    self.source.pick(&[op::JUMP_LESS_OR_EQUAL, 0xd0, op::JUMP_LESS]),
+                );
                 self.emit(op::jump(condition, wide, index, By::Immediate(most), 2));
                 self.leave();
                 if self.source.chance(50) {
@@ -451,7 +482,13 @@ impl<S: Source> Builder<'_, S> {
             _ => {
                 let wide = self.source.chance(60);
                 let count = if wide { 64 } else { 32 } - (most + 1).ilog2() as i32;
-                self.emit(op::alu(op::SHIFT_RIGHT, wide, index, By::Immediate(count.min(if wide { 63 } else { 31 })), 0));
+                self.emit(op::alu(
+                    op::SHIFT_RIGHT,
+                    wide,
+                    index,
+                    By::Immediate(count.min(if wide { 63 } else { 31 })),
+                    0,
+                ));
             }
         }
         self.emit(op::alu(op::MOVE, true, target, By::Register(base), 0));
@@ -556,7 +593,13 @@ impl<S: Source> Builder<'_, S> {
         self.nested -= 1;
         self.emit(op::alu(op::ADD, wide, counter, By::Immediate(step), 0));
         let distance = head as i64 - self.slots.len() as i64 - 1;
-        let condition = self.source.pick(&[op::JUMP_LESS, op::JUMP_LESS, op::JUMP_NOT_EQUAL, op::JUMP_LESS_OR_EQUAL, 0xc0]);
+        let condition = self.source.pick(&[
+            op::JUMP_LESS,
+            op::JUMP_LESS,
+            op::JUMP_NOT_EQUAL,
+            op::JUMP_LESS_OR_EQUAL,
+            0xc0,
+        ]);
         self.emit(op::jump(condition, wide, counter, By::Immediate(limit), distance as i16));
     }
 

@@ -76,15 +76,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Gives `verified` to rbpf, and compiles it there if `compile`.
+    /// Gives `verified` to rbpf, and compiles it there if `compile`. Where [`unsupported`] finds something, results may
+    /// be wrong.
     ///
     /// # Errors
     ///
-    /// [`PrepareError::Peer`] if rbpf does not support the program, or says no.
+    /// [`PrepareError::Peer`] if rbpf says no.
     pub fn new(verified: Verified, compile: bool) -> Result<Self, PrepareError> {
-        if let Some(why) = unsupported(verified.bound()) {
-            return Err(PrepareError::Peer(why.to_string()));
-        }
         let said = |error: rbpf::lib::Error| PrepareError::Peer(format!("{error:?}"));
         let program = bytes(verified.bound()).into_boxed_slice();
         // SAFETY: the box outlives the machine that borrows it: both are fields of one value, the machine drops first, and

@@ -7,6 +7,7 @@ use std::fmt;
 
 use uio_bpf::instruction::{Alu, ByteOrder, Callee, Immediate64, Operand, Operation, Width};
 use uio_bpf::program::{LOOP, TAIL_CALL};
+use uio_protocol::bpf::ProgramKind;
 
 use crate::run::Bound;
 
@@ -25,12 +26,16 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// The first thing in the program that rbpf does not run right, if there is one.
+/// The first thing in the program that rbpf's interpreter, or its JIT (`compiled`), does not run right, if there is one.
 #[must_use]
-pub fn unsupported(bound: &Bound) -> Option<Unsupported> {
+pub fn unsupported(bound: &Bound, compiled: bool) -> Option<Unsupported> {
     let executable = bound.executable();
     if executable.has_fuelled() {
         return Some(Unsupported { slot: 0, what: "fuel" });
+    }
+    if matches!(executable.kind(), ProgramKind::Raw { .. }) {
+        // Its interpreter sets no second argument.
+        return Some(Unsupported { slot: 0, what: "size in R2" });
     }
     if executable.functions().len() > 1 {
         // Its callees have smaller stacks than the 512 bytes that programs may use.
@@ -41,6 +46,18 @@ pub fn unsupported(bound: &Bound) -> Option<Unsupported> {
             Operation::Alu { op: Alu::SignedDivide | Alu::SignedModulo, .. } => "signed division",
             Operation::MoveSigned { .. } => "sign-extending move",
             Operation::Swap { order: ByteOrder::Swap, .. } => "unconditional swap",
+            // It compares with the immediate zero-extended.
+            Operation::JumpIf { width: Width::W64, right: Operand::Immediate(..0), .. } if !compiled => {
+                "comparison with a negative number"
+            }
+            // Its compiler copies the upper half, too.
+            Operation::Alu { op: Alu::Move, width: Width::W32, source: Operand::Register(_), .. }
+                if compiled =>
+            {
+                "32-bit move"
+            }
+            // Its compiler leaves out the truncation.
+            Operation::Swap { order: ByteOrder::ToLittle, bits: ..64, .. } => "conversion to little-endian",
             Operation::Load { signed: true, .. } => "sign-extending load",
             Operation::Atomic { .. } => "atomics",
             Operation::LoadImmediate { value: Immediate64::Function(_), .. } => "address of a function",
@@ -54,7 +71,9 @@ pub fn unsupported(bound: &Bound) -> Option<Unsupported> {
                 source: Operand::Immediate(count),
                 ..
             } if !(0..bits(width)).contains(&count) => "shift by the width or more",
-            Operation::Jump { target } if target.abs_diff(slot + 1) > u32::from(i16::MAX as u16) => "long jump",
+            Operation::Jump { target } if target.abs_diff(slot + 1) > u32::from(i16::MAX as u16) => {
+                "long jump"
+            }
             _ => return None,
         };
         Some(Unsupported { slot, what })

@@ -15,8 +15,8 @@ use uio_bpf::program::{FRAME_BYTES, FRAMES_MAX};
 use uio_bpf::services::Services;
 use uio_protocol::bpf::{MapKind, ProgramKind};
 
-use super::regions::{Region, Written, within};
 use super::bound::FUEL;
+use super::regions::{Region, Written, within};
 use super::{Bound, Memory};
 
 /// What a contained program tried, and where.
@@ -130,22 +130,25 @@ impl Watched<'_> {
         Some(self.guard.bound.maps.get(index as usize)?.address())
     }
 
-    /// Whether a value of map number `index` starts at `address`, as far as the run knows of any.
+    /// Addresses at which values of map number `index` start: all of an array's, and those of others that the run
+    /// has been given.
     #[must_use]
-    pub fn is_map_value(&self, index: u32, address: u64) -> bool {
-        let Some(map) = self.guard.bound.maps.get(index as usize) else { return false };
+    pub fn map_values(&self, index: u32) -> Vec<u64> {
+        let Some(map) = self.guard.bound.maps.get(index as usize) else { return Vec::new() };
         if let Some(array) = map.array_layout() {
-            let offset = address.wrapping_sub(array.base);
-            return offset.is_multiple_of(array.stride.into())
-                && offset / u64::from(array.stride) < array.entries.into();
+            return (0..array.entries)
+                .map(|entry| array.base + u64::from(entry) * u64::from(array.stride))
+                .collect();
         }
-        self.guard.found.iter().any(|region| !region.record && region.map == index && region.start == address)
+        let found = self.guard.found.iter().filter(|region| !region.record && region.map == index);
+        found.map(|region| region.start).collect()
     }
 
-    /// Whether a record of `bytes` that was not given back starts at `address`.
+    /// Addresses and sizes of the records that were reserved and not given back.
     #[must_use]
-    pub fn is_record(&self, address: u64, bytes: u64) -> bool {
-        self.guard.found.iter().any(|region| region.record && region.start == address && region.bytes == bytes)
+    pub fn records(&self) -> Vec<(u64, u64)> {
+        let records = self.guard.found.iter().filter(|region| region.record);
+        records.map(|region| (region.start, region.bytes)).collect()
     }
 
     /// Eight bytes of stack at `address`, and which of them were written, bit 0 the lowest.
@@ -297,9 +300,7 @@ impl<W: Watch> Observer for Guard<'_, W> {
                 self.pending = pending;
                 Ok(())
             }
-            Err(register) => {
-                self.refuse(state.slot, ViolationKind::Argument { helper: number, register })
-            }
+            Err(register) => self.refuse(state.slot, ViolationKind::Argument { helper: number, register }),
         }
     }
 }
@@ -351,7 +352,8 @@ impl Ground<'_> {
         within(&context, address, bytes)
             && fields(self.memory.kind()).iter().any(|field| {
                 let start = context.start + u64::from(field.offset);
-                field.kind != FieldKind::Hidden && within(&(start..start + u64::from(field.bytes)), address, bytes)
+                field.kind != FieldKind::Hidden
+                    && within(&(start..start + u64::from(field.bytes)), address, bytes)
             })
     }
 
@@ -426,8 +428,7 @@ impl Ground<'_> {
                 Argument::MemoryOrNull => (address == 0 && size == 0) || self.readable(depth, address, size),
                 Argument::MemoryOut => self.take_writable(depth, address, size),
                 Argument::RingRecord => {
-                    let found =
-                        self.found.iter().position(|region| region.record && region.start == address);
+                    let found = self.found.iter().position(|region| region.record && region.start == address);
                     found.is_some_and(|found| {
                         self.found.swap_remove(found);
                         true

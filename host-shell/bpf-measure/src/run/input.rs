@@ -53,7 +53,10 @@ impl Memory {
                 let first = data.address() + ROOM_BYTES as u64;
                 let end = first + input.bytes.len() as u64;
                 let mut field = |offset: usize, value: u64| context.write(offset, &value.to_le_bytes());
-                field(offset_of!(PacketContext, data), first + input.meta_bytes.min(input.bytes.len()) as u64);
+                field(
+                    offset_of!(PacketContext, data),
+                    first + input.meta_bytes.min(input.bytes.len()) as u64,
+                );
                 field(offset_of!(PacketContext, data_end), end);
                 field(offset_of!(PacketContext, data_meta), first);
                 field(offset_of!(PacketContext, head), data.address());
