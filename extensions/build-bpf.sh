@@ -20,7 +20,7 @@ mkdir -p "$out"
 
 # Without -g there are no maps: their definitions are types.
 flags=(
-    -target bpf -mcpu="${MCPU:-v3}" -std=gnu11 -O2 -g -Wall -Wextra
+    -target bpf -mcpu="${MCPU:-v3}" -std=gnu11 -O2 -g -ffreestanding -Wall -Wextra
     # The tables of helpers and samples' parameters are not all used.
     -Wno-unused-parameter -Wno-unused-const-variable
     -I "$here/include" -idirafter "$here/bpf/fallback"

@@ -56,6 +56,7 @@ enum { UIO_RUNNING = 0, UIO_READY = 1, UIO_SLEEPING = 2, UIO_WAITING = 3, UIO_EX
 /* One thread of the guest. */
 struct uio_thread {
     uint64_t cpu_time_ns;        /* used since it started */
+    uint64_t stack_pointer;      /* when it last left the CPU; its stack is in use from there up. 0 while it runs */
     uint32_t id;
     uint32_t extension;          /* the extension it runs, 0 for none */
     uint32_t stack_bytes;
@@ -156,11 +157,11 @@ int64_t uio_file_write(const char *path, uint64_t offset, const void *from, size
 
 /* The guest fills these in by offset. */
 #if defined(__cplusplus)
-static_assert(sizeof(struct uio_thread) == 64, "uio_thread");
+static_assert(sizeof(struct uio_thread) == 72, "uio_thread");
 static_assert(sizeof(struct uio_region) == 56, "uio_region");
 static_assert(sizeof(struct uio_block) == 16, "uio_block");
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-_Static_assert(sizeof(struct uio_thread) == 64, "uio_thread");
+_Static_assert(sizeof(struct uio_thread) == 72, "uio_thread");
 _Static_assert(sizeof(struct uio_region) == 56, "uio_region");
 _Static_assert(sizeof(struct uio_block) == 16, "uio_block");
 #endif

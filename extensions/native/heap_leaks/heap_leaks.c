@@ -4,10 +4,10 @@
  *
  * Returns 0 if there are none, 1 if there are, 2 if it could not tell.
  *
- * Roots are the image's data, all stacks, and the memory of other extensions. (Registers of threads that do not run lie on
- * their stacks or in blocks of the heap.) A block is reachable if any aligned word of a root, or of a reachable block,
- * is an address inside it; so a chance number can hide a leak, and a pointer kept in another form (compressed, tagged, as
- * a physical address) can look like one.
+ * Roots are the image's data, all stacks as far as they are in use, and the memory of other extensions. (Registers of
+ * threads that do not run lie on their stacks or in blocks of the heap.) A block is reachable if any aligned word of a
+ * root, or of a reachable block, is an address inside it; so a chance number or a stale word can hide a leak, and a
+ * pointer kept in another form (compressed, tagged, as a physical address) can look like one.
  *
  * The guest goes on running, and moves pointers from a place not yet looked at to one looked at already. Therefore
  * two scans are made, some time apart, and only what is unreachable in both is reported. */
@@ -31,6 +31,9 @@ static const uint32_t RECORDS_OF_SCAN[2] = {256, 100};
 #define SIZES_MAX 24u
 #define HEADS_MAX 8u
 #define HEAD_BYTES 32u
+
+/* Below its stack pointer a function that calls no other may keep variables (System V ABI, red zone). */
+#define RED_ZONE_BYTES 128u
 
 /* What the owner of a thread's kernel stack begins with; its name follows. */
 #define STACK_OWNER "stack of "
@@ -87,12 +90,17 @@ static const char *prepare(struct marking *marking, uint32_t records_max) {
     return NULL;
 }
 
-/* Puts the owner of the calling thread's kernel stack into `owner`. Gates leave traces of the blocks they listed there. */
-static void own_stack(char owner[UIO_NAME_BYTES]) {
-    uint32_t id = uio_thread_id();
+/* Fills `threads`; how many. */
+static size_t list_threads(void) {
     size_t count = uio_threads(threads, THREADS_MAX);
+    return count < THREADS_MAX ? count : THREADS_MAX;
+}
+
+/* Puts the owner of the calling thread's kernel stack into `owner`. Gates leave traces of the blocks they listed there. */
+static void own_stack(char owner[UIO_NAME_BYTES], size_t thread_count) {
+    uint32_t id = uio_thread_id();
     owner[0] = '\0';
-    for (size_t index = 0; index < count && index < THREADS_MAX; index++) {
+    for (size_t index = 0; index < thread_count; index++) {
         if (threads[index].id == id) uio_snprintf(owner, UIO_NAME_BYTES, STACK_OWNER "%s", threads[index].name);
     }
 }
@@ -109,22 +117,38 @@ static int is_root(const struct uio_region *region, const struct uio_region *sel
     return 0;
 }
 
+/* Where the part of a region begins that is in use: a stack's at the pointer of its thread, below which lies what calls that
+ * have ended left there. */
+static uint64_t used_from(const struct uio_region *region, size_t thread_count) {
+    for (size_t index = 0; index < thread_count; index++) {
+        uint64_t pointer = threads[index].stack_pointer;
+        if (pointer > region->start + RED_ZONE_BYTES && pointer - region->start < region->bytes) {
+            return pointer - RED_ZONE_BYTES;
+        }
+    }
+    return region->start;
+}
+
 /* Marks from all roots. 0, or what to tell the person. */
 static const char *mark_roots(struct marking *marking, struct scan_counts *counts, int verbose) {
     size_t count = uio_regions(regions, REGIONS_MAX);
     const struct uio_region *self;
     char stack[UIO_NAME_BYTES];
+    size_t thread_count = list_threads();
     if (count > REGIONS_MAX) return "the address space has more regions than this extension can hold";
     self = uio_region_at(regions, count, (uint64_t)(uintptr_t)&buffer);
-    own_stack(stack);
+    own_stack(stack, thread_count);
     for (size_t index = 0; index < count; index++) {
         const struct uio_region *region = &regions[index];
+        uint64_t start, bytes;
         if (!is_root(region, self, stack)) continue;
+        start = used_from(region, thread_count);
+        bytes = region->start + region->bytes - start;
         if (verbose) {
-            uio_printf("  root %#018llx %10llu  %s\n", (unsigned long long)region->start,
-                       (unsigned long long)region->bytes, region->owner);
+            uio_printf("  root %#018llx %10llu  %s\n", (unsigned long long)start, (unsigned long long)bytes,
+                       region->owner);
         }
-        mark_range(marking, region->start, region->bytes, &buffer, counts);
+        mark_range(marking, start, bytes, &buffer, counts);
         mark_pending(marking, &buffer, counts);
     }
     return NULL;

@@ -6,6 +6,7 @@
  *     hole START BYTES               cannot be read, although a region holds it
  *     transient START                where the guest's answers to uio_heap_blocks lie while they are made
  *     memory BYTES                   of the extension's own heap
+ *     stack POINTER                  the stack pointer of the thread `app`
  *     argument TEXT
  *
  * Addresses are hexadecimal. Output and exit status are those of heap_leaks; 99 if it left a block allocated. */
@@ -30,7 +31,7 @@ static struct {
     uint64_t start, value;
 } guest_words[ITEMS_MAX];
 static size_t blocks_count, regions_count, holes_count, words_count;
-static uint64_t transient, memory_left = UINT64_MAX;
+static uint64_t transient, memory_left = UINT64_MAX, stack_pointer;
 static int enumerations, live_allocations;
 
 void uio_print(const char *text, size_t bytes) {
@@ -46,7 +47,7 @@ uint32_t uio_thread_id(void) {
 }
 
 size_t uio_threads(struct uio_thread *out, size_t max) {
-    struct uio_thread all[2] = {{.id = 3, .name = "app"}, {.id = 7, .name = "heap_leaks"}};
+    struct uio_thread all[2] = {{.id = 3, .name = "app", .stack_pointer = stack_pointer}, {.id = 7, .name = "heap_leaks"}};
     memcpy(out, all, (max < 2 ? max : 2) * sizeof *out);
     return 2;
 }
@@ -143,6 +144,8 @@ int main(void) {
             transient = a;
         } else if (sscanf(line, "memory %llx", &a) == 1) {
             memory_left = a;
+        } else if (sscanf(line, "stack %llx", &a) == 1) {
+            stack_pointer = a;
         } else if (sscanf(line, "argument %127s", argument) == 1) {
             arguments[1] = argument;
         } else {

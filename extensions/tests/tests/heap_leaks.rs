@@ -123,6 +123,25 @@ fn only_some_memory_is_a_root() {
 }
 
 #[test]
+fn a_stack_is_a_root_from_its_pointer_up() {
+    let guest = |at: u64| {
+        format!(
+            "{}stack {:x}\nblock 3 {HEAP:x} 20\nword {at:x} {HEAP:x}\n",
+            region("stack of app"),
+            ROOT + 0x800
+        )
+    };
+    for at in [ROOT + 0x800, ROOT + 0xff8, ROOT + 0x780] {
+        assert_eq!(find_leaks(&guest(at)), none(), "{at:x} is in use, the red zone with it");
+    }
+    for at in [ROOT, ROOT + 0x400, ROOT + 0x778] {
+        assert_eq!(find_leaks(&guest(at)), leaks(&[(HEAP, 0x20)]), "{at:x} is left from a call that ended");
+    }
+    // The pointer of a thread that is elsewhere says nothing about a stack.
+    assert_eq!(find_leaks(&guest(ROOT).replace("stack ffff", "stack fff0")), none());
+}
+
+#[test]
 fn reports_only_what_both_scans_found() {
     let mut guest = region("kernel data");
     for (scans, start, bytes) in

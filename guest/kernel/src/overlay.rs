@@ -214,6 +214,11 @@ impl Threads for Kernel {
         Ok(supervised::spawn(name, job, argument, budget_ms, extension)?)
     }
 
+    fn spawn_worker(&self, name: &str, job: fn()) -> Result<(), OutOfMemory> {
+        thread::spawn(name, Priority::Overlay, job)?;
+        Ok(())
+    }
+
     fn end(&self, thread: ThreadId, cause: Cause) {
         supervised::end(thread, cause);
     }

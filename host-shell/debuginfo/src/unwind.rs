@@ -184,11 +184,21 @@ impl Space {
     /// Unwinds a stopped thread. `stack` holds the bytes from `registers.rsp` upward.
     #[must_use]
     pub fn unwind(&self, registers: &Registers, stack: &[u8]) -> Stack {
+        self.unwind_from(registers, stack, false)
+    }
+
+    /// As [`Self::unwind`], where `registers.rip` is where a call will return to.
+    #[must_use]
+    pub fn unwind_in_call(&self, registers: &Registers, stack: &[u8]) -> Stack {
+        self.unwind_from(registers, stack, true)
+    }
+
+    fn unwind_from(&self, registers: &Registers, stack: &[u8], is_return_address: bool) -> Stack {
         let snapshot = Snapshot { base: registers.rsp, bytes: stack };
         let mut file = register_file(registers);
         let mut frames = vec![Frame {
             address: registers.rip,
-            is_return_address: false,
+            is_return_address,
             stack_pointer: registers.rsp,
             found_by: FoundBy::Registers,
         }];

@@ -45,7 +45,7 @@ fn encodes_arguments() {
     assert_eq!(prepare("Point::sum", &["&ORIGIN"]), Ok(vec![origin]));
     assert_eq!(prepare("rewrap", &["5"]), Ok(vec![5]), "a wrapper is passed as what it holds");
     let refused = |name: &str, arguments: &[&str]| prepare(name, arguments).expect_err("is refused");
-    assert_eq!(refused("set_count", &[]), "set_count(value: u64) -> u64: 1 arguments expected, 0 given");
+    assert_eq!(refused("set_count", &[]), "set_count(value: u64) -> u64: 1 argument expected, 0 given");
     assert_eq!(
         refused("set_count", &["-1"]),
         "-1 is out of range for u64 (0 to 18446744073709551615)\n  -1\n  ^^"

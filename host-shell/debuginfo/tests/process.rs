@@ -93,6 +93,17 @@ fn a_jump_to_nowhere_still_shows_the_caller() {
 }
 
 #[test]
+fn a_call_at_the_end_of_a_function_belongs_to_it() {
+    let (space, dump) = (space(), Dump::take());
+    // After a call that never returns, the return address is where the next function begins.
+    let next = space.image().find_symbols("app::recurse")[0].address;
+    let registers = uio_protocol::inspect::Registers { rip: next, ..dump.registers };
+    let name = |stack| space.symbolize(&stack)[0].symbol.clone().unwrap_or_default();
+    assert!(name(space.unwind(&registers, &[])).contains("app::recurse"));
+    assert!(!name(space.unwind_in_call(&registers, &[])).contains("app::recurse"));
+}
+
+#[test]
 fn survives_garbage_stacks() {
     let space = space();
     let text = space.image().find_symbols("app::recurse")[0].address;

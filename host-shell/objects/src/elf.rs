@@ -167,10 +167,14 @@ fn read_header(bytes: &[u8]) -> Result<(usize, usize, u16), ObjectError> {
         };
         return Err(ObjectError::NotRelocatable { found });
     }
-    let offset = usize::try_from(header.e_shoff)
-        .ok()
-        .filter(|offset| *offset <= bytes.len())
-        .ok_or_else(|| malformed(format!("section headers at {:#x}", header.e_shoff)))?;
+    let offset =
+        usize::try_from(header.e_shoff).ok().filter(|offset| *offset <= bytes.len()).ok_or_else(|| {
+            malformed(format!(
+                "the section headers, at {:#x}, lie outside the file of {} bytes",
+                header.e_shoff,
+                bytes.len()
+            ))
+        })?;
     Ok((offset, usize::from(header.e_shnum), header.e_shstrndx))
 }
 

@@ -1,4 +1,21 @@
-//! Near matches for "did you mean".
+//! Words for people: near matches for "did you mean", reasons of the operating system.
+
+use std::io;
+
+/// Why the operating system refused, as a part of a sentence: without its number, in lower case.
+#[must_use]
+pub fn os_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split_once(" (os error ").map_or(text.as_str(), |(reason, _)| reason);
+    let mut letters = text.chars();
+    match letters.next() {
+        // Not abbreviations.
+        Some(first) if !letters.clone().next().is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
 
 /// Names nearest to `wanted`, best first, at most three, none that is far off.
 #[must_use]
@@ -49,6 +66,14 @@ mod tests {
         {
             assert_eq!(edit_distance(a, b), distance, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn reasons_are_parts_of_sentences() {
+        let absent = io::Error::from_raw_os_error(2);
+        assert_eq!(os_reason(&absent), "no such file or directory");
+        assert_eq!(os_reason(&io::Error::other("QEMU is gone")), "QEMU is gone");
+        assert_eq!(os_reason(&io::Error::other("")), "");
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn threads_and_memory() {
     session.check(
         "peek 0x10",
         false,
-        "error: cannot read memory at 0x10\n  hint: `mem` lists what is mapped and what may be written\n",
+        "error: cannot read memory at 0x10: nothing is mapped there\n  hint: `mem` lists what is mapped and what may be written\n",
     );
 }
 

@@ -16,6 +16,7 @@ extern crate alloc;
 mod enter;
 mod events;
 mod extensions;
+mod files;
 pub mod gate;
 pub mod heap;
 mod load;

@@ -13,6 +13,7 @@ use uio_protocol::rpc::{Reply, Request, Response, RunId};
 
 use crate::enter::register_handlers;
 use crate::extensions::Extensions;
+use crate::files::FileRequests;
 use crate::gate::Export;
 use crate::gate::api::EXPORTS;
 use crate::operations::Operations;
@@ -37,6 +38,7 @@ pub struct Overlay {
     pub(crate) uploads: Uploads,
     pub(crate) extensions: Extensions,
     pub(crate) operations: Operations,
+    pub(crate) files: FileRequests,
     /// Frames that were cut, corrupted, too long, or not for the guest.
     pub(crate) bad_frames: u64,
     next_run: u32,
@@ -62,6 +64,7 @@ impl Overlay {
             uploads: Uploads::default(),
             extensions: Extensions::default(),
             operations: Operations::default(),
+            files: FileRequests::default(),
             bad_frames: 0,
             next_run: 1,
             flush_ns: None,
@@ -78,8 +81,8 @@ impl Overlay {
     /// Waits for something to do, at most until `deadline_ns` (time since boot), and does it: serves the
     /// requests of one piece of the link's stream, collects ended runs, goes on with loads, sends events.
     pub fn step(&mut self, deadline_ns: Option<u64>) {
-        let deadline =
-            [deadline_ns, self.flush_ns, self.operations.deadline_ns()].into_iter().flatten().min();
+        let deadlines = [deadline_ns, self.flush_ns, self.operations.deadline_ns(), self.files.deadline_ns()];
+        let deadline = deadlines.into_iter().flatten().min();
         let mut buffer = core::mem::take(&mut self.buffer);
         let received = self.platform.receive(&mut buffer, deadline).min(buffer.len());
         let mut input = &buffer[..received];
@@ -96,6 +99,7 @@ impl Overlay {
             }
         }
         self.advance_operations();
+        self.answer_files();
         self.send_events();
     }
 
@@ -144,6 +148,7 @@ impl Overlay {
     pub(crate) fn end_session(&mut self, session: u32) {
         self.uploads.drop_session(session);
         self.operations.drop_session(session);
+        self.drop_file_requests(session);
         runs::abandon(self.shared, session);
         if self.sessions.close(session) {
             self.watch_log();

@@ -226,6 +226,13 @@ pub trait Threads {
         extension: Option<ExtensionId>,
     ) -> Result<ThreadId, OutOfMemory>;
 
+    /// Starts an ordinary thread for work of the overlay's that may wait long: `job()`. It ends by returning.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`], with nothing started.
+    fn spawn_worker(&self, name: &str, job: fn()) -> Result<(), OutOfMemory>;
+
     /// Ends a supervised thread: at once if it is in domain code; if it is in a gate, when it leaves
     /// the gate, or after [`GATE_GRACE_NS`]. Its waits ([`Threads::park`], [`Threads::sleep_until`], file operations)
     /// return [`Interrupted`] or an error meanwhile. Nothing happens if it has ended already.

@@ -2,24 +2,21 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec;
-use alloc::vec::Vec;
 
 use uio_protocol::GuestAddress;
-use uio_protocol::error::{FileError, RpcError};
+use uio_protocol::error::RpcError;
 use uio_protocol::inspect::{ExtensionId, Info, ThreadId};
-use uio_protocol::limits::{CALL_ARGUMENTS_MAX, CHUNK_BYTES_MAX, PATH_BYTES_MAX, STACK_SNAPSHOT_BYTES_MAX};
+use uio_protocol::limits::{CALL_ARGUMENTS_MAX, CHUNK_BYTES_MAX, STACK_SNAPSHOT_BYTES_MAX};
 use uio_protocol::rpc::{Reply, Request, RunId};
 
 use crate::events::log_lines;
+use crate::files::shown;
 use crate::overlay::Overlay;
 use crate::paging::{BODY_BYTES_MAX, page, page_within};
 use crate::platform::Platform;
 use crate::runs::{self, Plan};
 use crate::shared::{PlannedCall, Purpose, ResultKind};
 use crate::upload::limit;
-
-/// Directory entries asked for at a time: more than fit a frame with names of some length.
-const ENTRIES_MAX: u32 = 1024;
 
 impl Overlay {
     /// Serves a request of an open session. `Ok(None)` if the answer comes later.
@@ -65,30 +62,14 @@ impl Overlay {
                 }
                 Reply::Done
             }
-            Request::ListDirectory { path, skip } => list_directory(platform, &path, skip)?,
-            Request::FileStatus { path } => {
-                with_path(&path, |path| platform.file_status(path).map(Reply::FileStatus))?
-            }
-            Request::ReadFile { path, offset, length } => {
-                limit("bytes of a read", CHUNK_BYTES_MAX, length as usize)?;
-                with_path(&path, |path| {
-                    let mut bytes = vec![0; length as usize];
-                    let read = platform.read_file(path, offset, &mut bytes)?;
-                    bytes.truncate(read);
-                    Ok(Reply::Bytes(bytes))
-                })?
-            }
-            Request::WriteFile { path, offset, truncate, bytes } => {
-                limit("bytes of a write", CHUNK_BYTES_MAX, bytes.len())?;
-                with_path(&path, |path| {
-                    platform.write_file(path, offset, truncate, &bytes).map(|()| Reply::Done)
-                })?
-            }
-            Request::RemoveFile { path } => {
-                with_path(&path, |path| platform.remove_file(path).map(|()| Reply::Done))?
-            }
-            Request::MakeDirectory { path } => {
-                with_path(&path, |path| platform.make_directory(path).map(|()| Reply::Done))?
+            Request::ListDirectory { ref path, .. }
+            | Request::FileStatus { ref path }
+            | Request::ReadFile { ref path, .. }
+            | Request::WriteFile { ref path, .. }
+            | Request::RemoveFile { ref path }
+            | Request::MakeDirectory { ref path } => {
+                self.queue_file(session, id, shown(path), request)?;
+                return Ok(None);
             }
             Request::Exports { skip } => {
                 let (exports, more) = page(self.all_exports(), skip);
@@ -239,28 +220,4 @@ fn poke(platform: &dyn Platform, address: GuestAddress, bytes: &[u8]) -> Result<
         .and_then(|()| platform.write_memory(address, bytes))
         .map_err(|address| RpcError::BadAddress { address, write: true })?;
     Ok(Reply::Done)
-}
-
-fn list_directory(platform: &dyn Platform, path: &str, skip: u32) -> Result<Reply, RpcError> {
-    with_path(path, |path| {
-        let (entries, beyond) = platform.list_directory(path, skip, ENTRIES_MAX)?;
-        let (entries, cut): (Vec<_>, bool) = page(entries, 0);
-        Ok(Reply::Directory { entries, more: cut || beyond })
-    })
-}
-
-/// Does a file operation on a path of allowed length; its error carries the path.
-fn with_path(
-    path: &str,
-    operation: impl FnOnce(&str) -> Result<Reply, FileError>,
-) -> Result<Reply, RpcError> {
-    let result = if path.is_empty() || path.len() > PATH_BYTES_MAX || path.contains('\0') {
-        Err(FileError::InvalidPath)
-    } else {
-        operation(path)
-    };
-    result.map_err(|reason| {
-        let end = path.floor_char_boundary(PATH_BYTES_MAX);
-        RpcError::File { path: path[..end].to_string(), reason }
-    })
 }

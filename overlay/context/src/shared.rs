@@ -15,6 +15,7 @@ use uio_protocol::fault::Outcome;
 use uio_protocol::inspect::{ExtensionId, Isolation, ThreadId};
 use uio_protocol::rpc::RunId;
 
+use crate::files::FileJobs;
 use crate::gate::Export;
 use crate::heap::Heap;
 use crate::platform::{PAGE_BYTES, Platform};
@@ -60,6 +61,7 @@ pub(crate) struct State {
     pub(crate) domains: Table<ExtensionId, Domain>,
     /// Functions of extensions that other extensions call, by gate index minus the number of exports.
     pub(crate) links: Vec<Option<Link>>,
+    pub(crate) files: FileJobs,
 }
 
 /// A function of one extension that another calls through a gate.

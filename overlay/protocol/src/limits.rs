@@ -91,6 +91,16 @@ pub const OPERATIONS_MAX: usize = 16;
 /// wait for it, so sleeping there is bounded as computing is.
 pub const INIT_TIME_MAX_MS: u32 = 10_000;
 
+/// Threads that serve file requests: so many sessions can wait for a share's host that hangs before all do.
+pub const FILE_WORKERS_MAX: usize = 4;
+
+/// File requests that wait or are being served, over all sessions.
+pub const FILE_REQUESTS_MAX: usize = 64;
+
+/// Time in which a file request is answered, in milliseconds: with an error if its share's host has not done it by
+/// then. Less than what a shell waits for any answer.
+pub const FILE_TIME_MAX_MS: u32 = 5_000;
+
 /// Programs of one eBPF object.
 pub const BPF_PROGRAMS_PER_OBJECT_MAX: usize = 32;
 

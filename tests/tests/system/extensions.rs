@@ -26,8 +26,16 @@ fn load_run_call_and_unload() {
     assert_eq!(guest.say(&["call add 2 3"]).trim(), "returned 5");
     assert_eq!(guest.say(&["call add -7 3"]).trim(), "returned -4");
     assert_eq!(guest.say(&["run add 40 2"]), "40 + 2 = 42\nreturned 42\n");
+    let other = guest.execute(&["run --isolation ring3 add 1 2"]).bad();
+    assert!(other.contains("`add` was loaded with `--isolation mpk`, not ring3"), "{other}");
+    assert!(other.contains("hint: `run --isolation ring3 FILE`"), "{other}");
+    assert!(guest.say(&["run --isolation mpk add 1 2"]).contains("returned 3"));
+    let anew = guest.say(&[&format!("run --isolation ring3 {add} 1 2")]);
+    assert!(anew.contains("(unloaded extension 1, which was mpk)") && anew.contains("returned 3"), "{anew}");
+    assert_eq!(guest.json("ext")[0]["isolation"], "ring3");
+    let _ = guest.say(&[&format!("run --isolation mpk {add} 1 2")]);
     assert!(guest.say(&["run add one 2"]).contains("\"one\" is not a number"));
-    assert_eq!(guest.say(&["unload 1"]).split(';').next(), Some("unloaded add"));
+    assert_eq!(guest.say(&["unload add"]).split(';').next(), Some("unloaded add"));
     assert!(guest.say(&["ext"]).contains("nothing is loaded"));
 
     let counter = Counter::of(&guest);
@@ -176,4 +184,26 @@ fn the_leak_finder_finds_a_leak() {
     };
     assert_eq!(leaked(&before), 0, "{before}");
     assert!((LEAKS / 2..=LEAKS).contains(&leaked(&after)), "{after}");
+}
+
+/// Others that came and went leave stale words behind, which can hide a leak, but make nothing look like one.
+#[test]
+fn the_leak_finder_among_other_extensions() {
+    let guest = Guest::start(&["--net", "none"]);
+    for name in ["hello", "add", "set_count", "counter_watch", "counter_report"] {
+        let _ = guest.say(&[&format!("load {}", extension(name))]);
+    }
+    let _ = guest.say(&["run hello", "run add 1 2", "unload hello", "unload add"]);
+    let _ = guest.execute(&[&format!("run {} null-read", extension("wild"))]).bad();
+    let _ = guest.say(&["unload wild"]);
+    let before = guest.say(&[&format!("run --budget 20000 {}", extension("heap_leaks"))]);
+    assert!(before.contains("no leaks"), "{before}");
+    let calls = ["call leak 12345"; 3 * LEAKS];
+    let _ = guest.say(&calls);
+    let after = guest.say(&["run --budget 20000 heap_leaks"]);
+    let table = after.split_once("bytes each").map_or("", |(_, table)| table);
+    let sizes: Vec<u64> =
+        table.lines().skip(1).map_while(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    // Blocks are made up to whole granules.
+    assert!(sizes.len() == 1 && (12_345..12_500).contains(&sizes[0]), "{after}");
 }

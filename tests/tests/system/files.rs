@@ -93,3 +93,40 @@ fn a_shared_folder_is_at_host() {
         assert_eq!(outside.code, Some(1), "{machine}: {outside:#?}");
     }
 }
+
+/// An archive as `cpio -o -H newc` writes it (cpio(5), "new ASCII format"), of files and folders with their mode.
+fn archive(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (index, (name, mode, contents)) in entries.iter().chain(&[("TRAILER!!!", 0, &b""[..])]).enumerate() {
+        // Magic, inode, mode, owner, group, links, time, size, device, device of a device, length of the name, checksum.
+        let (size, name_bytes) = (contents.len() as u32, name.len() as u32 + 1);
+        let fields = [index as u32, *mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_bytes, 0];
+        bytes.extend_from_slice(b"070701");
+        fields.iter().for_each(|field| bytes.extend_from_slice(format!("{field:08x}").as_bytes()));
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(0);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend_from_slice(contents);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
+}
+
+#[test]
+fn an_initrd_fills_the_guests_files() {
+    const FOLDER: u32 = 0o040_755;
+    const FILE: u32 = 0o100_644;
+    let home = Home::new();
+    let path = home.path().join("initrd");
+    let large = large();
+    let entries = [("etc", FOLDER, &b""[..]), ("etc/motd", FILE, b"welcome\n"), ("large", FILE, &large)];
+    fs::write(&path, archive(&entries)).expect("an archive");
+    for machine in ["q35", "microvm"] {
+        let initrd = path.display().to_string();
+        let guest = Guest::start(&["--machine", machine, "--net", "none", "--initrd", &initrd]);
+        assert_eq!(guest.say(&["cat /etc/motd"]), "welcome\n", "{machine}");
+        let back = home.path().join(machine);
+        let _ = guest.say(&[&format!("cp /large host:{}", back.display())]);
+        assert!(fs::read(&back).expect("a copy") == large, "{machine}: the copy differs");
+    }
+}

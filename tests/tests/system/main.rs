@@ -1,5 +1,6 @@
 //! Boots guests, drives the shell on them, and looks at what a person would see.
 
+mod busy;
 mod commands;
 mod concurrency;
 mod console;

@@ -29,6 +29,7 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct uio_thread {
     pub cpu_time_ns: u64,
+    pub stack_pointer: u64,
     pub id: u32,
     pub extension: u32,
     pub stack_bytes: u32,
@@ -57,6 +58,6 @@ pub struct uio_block {
     pub bytes: u64,
 }
 
-const _: () = assert!(size_of::<uio_thread>() == 64);
+const _: () = assert!(size_of::<uio_thread>() == 72);
 const _: () = assert!(size_of::<uio_region>() == 56);
 const _: () = assert!(size_of::<uio_block>() == 16);

@@ -80,8 +80,8 @@ pub(crate) struct Thread {
     pub(crate) cycles: u64,
     /// When it last got the CPU.
     pub(crate) since: u64,
-    /// Since when it has waited for the CPU, time since boot in nanoseconds.
-    pub(crate) ready_since: u64,
+    /// From when on it may get a turn out of order while it waits for the CPU, time since boot in nanoseconds.
+    pub(crate) starves_at: u64,
     /// End of its wait, or `timer::NEVER`.
     pub(crate) wake_at: u64,
     /// An unpark came since the last park.

@@ -5,8 +5,9 @@
 //! of a turn if somebody equal waits, and the end of a budget.
 //!
 //! The application comes before the overlay and the overlay before extensions, so neither a flood on the console nor
-//! a loop in an extension slows the application. A busy application does not shut the overlay out either: who has
-//! been ready for [`STARVATION_NS`] gets one short turn.
+//! a loop in an extension slows the application. A busy application does not shut the others out either: the overlay,
+//! when something arrives for it, and whoever has been ready for [`STARVATION_NS`], gets a short turn; such turns
+//! together take a tenth of the CPU at most.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -28,8 +29,12 @@ use crate::time::{self, timer};
 const SLICE_NS: u64 = 4_000_000;
 /// How long a ready thread may be passed over by others of higher priority.
 const STARVATION_NS: u64 = 10_000_000;
-/// The turn it then gets: a tenth of the CPU at most goes to the starved.
-const STARVATION_SLICE_NS: u64 = 1_000_000;
+/// A turn out of order: enough for most requests of a shell, short for whoever is held up.
+const BOOST_NS: u64 = 500_000;
+/// The least that such a turn counts for, however short it was: it costs two switches.
+const BOOST_LEAST_NS: u64 = 30_000;
+/// So many times as long as such a turn took must have passed since it began before the next one begins.
+const BOOST_REST: u64 = 10;
 
 pub(crate) struct Scheduler {
     threads: BTreeMap<ThreadId, Box<Thread>>,
@@ -38,8 +43,31 @@ pub(crate) struct Scheduler {
     root: Root,
     /// End of the current thread's turn.
     slice_end: u64,
-    /// End of the turn of a thread that had starved; nobody but a driver comes before.
-    boost_end: u64,
+    boost: Boost,
+}
+
+/// Turns out of order.
+struct Boost {
+    /// When the current one began.
+    start: u64,
+    /// End of the current one, 0 if there is none; nobody but a driver comes before.
+    end: u64,
+    /// Before this there is no next one.
+    next: u64,
+}
+
+impl Boost {
+    fn begin(&mut self, now: u64) {
+        (self.start, self.end) = (now, now + BOOST_NS);
+    }
+
+    /// Ends the current one, if there is one.
+    fn finish(&mut self, now: u64) {
+        if self.end != 0 {
+            let used = now.saturating_sub(self.start).max(BOOST_LEAST_NS);
+            (self.end, self.next) = (0, self.start + used * BOOST_REST);
+        }
+    }
 }
 
 static SCHEDULER: InterruptLock<Scheduler> = InterruptLock::new(Scheduler {
@@ -48,7 +76,7 @@ static SCHEDULER: InterruptLock<Scheduler> = InterruptLock::new(Scheduler {
     next_id: 0,
     root: Root::Kernel,
     slice_end: 0,
-    boost_end: 0,
+    boost: Boost { start: 0, end: 0, next: 0 },
 });
 
 /// The running thread.
@@ -115,7 +143,7 @@ pub(crate) fn start() {
         root: Root::Kernel,
         cycles: 0,
         since: cpu::cycles(),
-        ready_since: 0,
+        starves_at: 0,
         wake_at: timer::NEVER,
         unparked: false,
         supervised: Supervision::default(),
@@ -157,7 +185,7 @@ pub(crate) fn add(
             root: Root::Kernel,
             cycles: 0,
             since: 0,
-            ready_since: 0,
+            starves_at: 0,
             wake_at: timer::NEVER,
             unparked: false,
             supervised,
@@ -254,9 +282,11 @@ pub(crate) fn switch(frame: &mut TrapFrame) {
 impl Scheduler {
     fn make_ready(&mut self, id: ThreadId, priority: Priority) {
         let now = time::now_ns();
-        self.enqueue(id, priority, now);
         let running = self.threads.get(&current()).map_or(Priority::Idle, |thread| thread.priority);
-        if priority > running {
+        // The overlay is woken by what arrives for it. It need not starve first: one request costs little.
+        let at_once = priority == Priority::Overlay && running < Priority::Driver;
+        self.enqueue(id, priority, if at_once { now } else { now + STARVATION_NS });
+        if priority > running || self.starving(now, running as usize).0.is_some() {
             DUE.store(true, Ordering::Relaxed);
         } else {
             // The turn of the running thread has to end some time now.
@@ -264,10 +294,10 @@ impl Scheduler {
         }
     }
 
-    fn enqueue(&mut self, id: ThreadId, priority: Priority, now: u64) {
+    fn enqueue(&mut self, id: ThreadId, priority: Priority, starves_at: u64) {
         self.ready[priority as usize].push_back(id);
         if let Some(thread) = self.threads.get_mut(&id) {
-            thread.ready_since = now;
+            thread.starves_at = starves_at;
         }
     }
 
@@ -280,25 +310,24 @@ impl Scheduler {
         for thread in due {
             thread.state = State::Ready;
             thread.wake_at = timer::NEVER;
-            thread.ready_since = now;
+            thread.starves_at = now + STARVATION_NS;
             self.ready[thread.priority as usize].push_back(thread.id);
         }
     }
 
-    /// The ready thread that has been passed over for too long, if any, and when the next one will have been.
-    fn starving(&self, now: u64) -> (Option<usize>, u64) {
-        let mut next = timer::NEVER;
-        for priority in Priority::Extension as usize..PRIORITIES {
-            let front = self.ready[priority].front().and_then(|id| self.threads.get(id));
-            if let Some(thread) = front {
-                let limit = thread.ready_since + STARVATION_NS;
-                if limit <= now {
-                    return (Some(priority), now);
-                }
-                next = next.min(limit);
-            }
+    /// The priority below `top` whose first ready thread is to get a turn out of order, if any, and when the next one
+    /// will be.
+    fn starving(&self, now: u64, top: usize) -> (Option<usize>, u64) {
+        let waiting = (Priority::Extension as usize..top).filter_map(|priority| {
+            let thread = self.threads.get(self.ready[priority].front()?)?;
+            Some((thread.starves_at, priority))
+        });
+        // The one that has waited longest: none of them can keep another from its turn.
+        match waiting.min() {
+            None => (None, timer::NEVER),
+            Some((at, priority)) if at.max(self.boost.next) <= now => (Some(priority), now),
+            Some((at, _)) => (None, at.max(self.boost.next)),
         }
-        (None, next)
     }
 
     fn switch(&mut self, frame: &mut TrapFrame) -> Option<Box<Thread>> {
@@ -308,12 +337,18 @@ impl Scheduler {
         let old_id = current();
         let highest = (0..PRIORITIES).rev().find(|priority| !self.ready[*priority].is_empty());
         let driver = highest == Some(Priority::Driver as usize);
-        let starving = self.starving(now).0.filter(|_| !driver);
+        let running = self.threads.get(&old_id).filter(|old| old.state == State::Running);
+        let top = highest.max(running.map(|old| old.priority as usize)).unwrap_or(0);
+        if running.is_none() || driver || now >= self.boost.end {
+            self.boost.finish(now);
+        }
+        let boosted = self.boost.end != 0;
+        let starving = self.starving(now, top).0.filter(|_| !driver);
         let old = self.threads.get_mut(&old_id)?;
         if old.state == State::Running {
             let stays = match highest {
                 None => true,
-                Some(_) if now < self.boost_end && !driver => true,
+                Some(_) if boosted => true,
                 Some(_) if starving.is_some() => false,
                 Some(highest) if highest < old.priority as usize => true,
                 Some(highest) => highest == old.priority as usize && now < self.slice_end,
@@ -331,7 +366,7 @@ impl Scheduler {
             State::Running => {
                 old.state = State::Ready;
                 let priority = old.priority;
-                self.enqueue(old_id, priority, now);
+                self.enqueue(old_id, priority, now + STARVATION_NS);
             }
             State::Exited => ended = self.threads.remove(&old_id),
             State::Ready | State::Waiting(_) => {}
@@ -351,7 +386,9 @@ impl Scheduler {
             paging::switch(thread.root);
         }
         self.slice_end = now + SLICE_NS;
-        self.boost_end = if starving.is_some() { now + STARVATION_SLICE_NS } else { 0 };
+        if starving.is_some() {
+            self.boost.begin(now);
+        }
         self.arm(now);
         ended
     }
@@ -368,9 +405,9 @@ impl Scheduler {
             if !self.ready[thread.priority as usize].is_empty() {
                 deadline = deadline.min(self.slice_end);
             }
-            deadline = deadline.min(self.starving(now).1);
-            if self.boost_end > now {
-                deadline = self.boost_end;
+            deadline = deadline.min(self.starving(now, thread.priority as usize).1);
+            if self.boost.end > now {
+                deadline = self.boost.end;
             }
             #[cfg(feature = "overlay")]
             if let Some(supervised) = &thread.supervised {
@@ -409,4 +446,27 @@ pub(crate) fn set_root(root: Root) {
             paging::switch(root);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_out_of_order_take_a_tenth_at_most() {
+        let mut boost = Boost { start: 0, end: 0, next: 0 };
+        let mut now = 0;
+        let mut taken = 0;
+        for round in 0..1000 {
+            now = boost.next.max(now);
+            boost.begin(now);
+            let used = [BOOST_NS, BOOST_NS / 3, BOOST_LEAST_NS, 1][round % 4];
+            boost.finish(now + used);
+            assert_eq!(boost.end, 0);
+            taken += used;
+            boost.finish(now + 10 * used);
+            assert!(boost.next >= now + BOOST_LEAST_NS * BOOST_REST, "it ended once");
+        }
+        assert!(taken * BOOST_REST <= boost.next, "{taken} of {}", boost.next);
+    }
 }

@@ -208,8 +208,7 @@ impl Port {
         let mut bounces = Bounces::default();
         let mut payload = Part::of(exchange.payload);
         if payload.bytes > 0 && !(may_lend && payload.is_linear()) {
-            payload = bounce(&mut bounces.payload, payload.bytes)?;
-            bounces.payload.copy_from_slice(exchange.payload);
+            payload = bounce_copy(&mut bounces.payload, exchange.payload)?;
         }
         let mut destination = Part::of_mut(exchange.destination);
         if destination.bytes > 0 && !(may_lend && destination.is_linear()) {
@@ -217,8 +216,7 @@ impl Port {
         }
         let (mut request, mut reply) = (None, None);
         if exchange.request.len() > SMALL_BYTES {
-            request = Some(bounce(&mut bounces.request, exchange.request.len())?);
-            bounces.request.copy_from_slice(exchange.request);
+            request = Some(bounce_copy(&mut bounces.request, exchange.request)?);
         }
         if exchange.reply.len() > SMALL_BYTES {
             reply = Some(bounce(&mut bounces.reply, exchange.reply.len())?);
@@ -299,6 +297,13 @@ fn wait<T>(queue: &WaitQueue, mut condition: impl FnMut() -> Option<T>) -> T {
 fn bounce(buffer: &mut Vec<u8>, bytes: usize) -> Result<Part, Refusal> {
     buffer.try_reserve_exact(bytes).map_err(|_| Refusal::Error(TransportError::Device(ENOMEM)))?;
     buffer.resize(bytes, 0);
+    Ok(Part::of_mut(buffer))
+}
+
+/// Copies `bytes` to where the slot will own them.
+fn bounce_copy(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<Part, Refusal> {
+    buffer.try_reserve_exact(bytes.len()).map_err(|_| Refusal::Error(TransportError::Device(ENOMEM)))?;
+    buffer.extend_from_slice(bytes);
     Ok(Part::of_mut(buffer))
 }
 

@@ -7,6 +7,8 @@
 mod build;
 mod parse;
 mod render;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use build::{from_btf, from_variables};
 pub use parse::ValueError;

@@ -203,7 +203,7 @@ pub enum Problem {
         hint: String,
     },
     /// Wrong number of arguments.
-    #[error("{function}: {expected} arguments expected, {given} given")]
+    #[error("{function}: {expected} argument{} expected, {given} given", if *expected == 1 { "" } else { "s" })]
     ArgumentCount {
         /// The function with its parameters.
         function: String,

@@ -8,11 +8,13 @@ use uio_protocol::error::RpcError;
 use uio_protocol::frame::FrameError;
 use uio_protocol::rpc::Reply;
 
+use crate::text::os_reason;
+
 /// Why a request brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("cannot connect to {}: {source}", path.display())]
+    #[error("cannot connect to {}: {}", path.display(), os_reason(source))]
     Connect {
         /// The socket.
         path: PathBuf,

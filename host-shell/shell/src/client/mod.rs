@@ -74,7 +74,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::Connect`] without a listener, [`ClientError::Timeout`] if the guest keeps silent,
-    /// [`ClientError::Protocol`] if it was built with other messages.
+    /// [`ClientError::Rpc`] with [`uio_protocol::error::RpcError::ProtocolMismatch`] if it was built with other messages.
     pub fn connect(path: &Path, timeout: Duration) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(path)
             .map_err(|source| ClientError::Connect { path: path.to_path_buf(), source })?;

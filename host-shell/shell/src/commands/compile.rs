@@ -25,20 +25,32 @@ const C_FLAGS: [&str; 10] = [
     "-Wall",
 ];
 
-/// The object of a host file: the file itself, or what its source compiles to. Also the extension's name.
-pub(super) fn object(path: &Path) -> Result<(Vec<u8>, String), CommandError> {
+/// What an extension is made of.
+#[derive(Debug)]
+pub(super) struct Object {
+    /// The file that the person named: the object or its source.
+    pub(super) path: PathBuf,
+    /// The object.
+    pub(super) bytes: Vec<u8>,
+    /// The extension's name, the file's stem.
+    pub(super) name: String,
+}
+
+/// The object of a host file: the file itself, or what its source compiles to.
+pub(super) fn object(path: &Path) -> Result<Object, CommandError> {
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     // A missing source is better reported by us than by a compiler.
     let contents = read(path)?;
-    match path.extension().and_then(|extension| extension.to_str()) {
+    let bytes = match path.extension().and_then(|extension| extension.to_str()) {
         Some(language @ ("c" | "rs")) => {
             let folder = Temporary::new()?;
             let object = folder.0.join(format!("{name}.o"));
             compile(path, language, &folder.0, &object)?;
-            Ok((read(&object)?, name))
+            read(&object)?
         }
-        _ => Ok((contents, name)),
-    }
+        _ => contents,
+    };
+    Ok(Object { path: path.to_path_buf(), bytes, name })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
@@ -115,7 +127,7 @@ mod tests {
         let folder = Temporary::new().unwrap();
         let source = folder.0.join("seven.c");
         std::fs::write(&source, "int main(void) { return 7; }\n").unwrap();
-        let (bytes, name) = object(&source).unwrap();
+        let Object { bytes, name, .. } = object(&source).unwrap();
         assert_eq!(name, "seven");
         let parsed = uio_objects::parse(&bytes, &name).unwrap();
         assert!(parsed.image.symbols.iter().any(|symbol| symbol.name == "main" && symbol.function));

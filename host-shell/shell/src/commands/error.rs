@@ -3,10 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use uio_debuginfo::ExprError;
+use uio_debuginfo::{ExprError, Problem};
 
 use crate::client::ClientError;
 use crate::render::error as rpc;
+use crate::text::os_reason;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum CommandError {
     #[error("{}", .0.problem)]
     Expression(#[from] ExprError),
     /// A host file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), os_reason(source))]
     HostFile {
         /// The file.
         path: PathBuf,
@@ -114,6 +115,12 @@ impl CommandError {
             Self::Expression(error) if !error.suggestions.is_empty() => {
                 let names: Vec<String> = error.suggestions.iter().map(|name| format!("`{name}`")).collect();
                 Some(format!("did you mean {}?", names.join(" or ")))
+            }
+            Self::Expression(error) if matches!(*error.problem, Problem::UnknownName { .. }) => {
+                Some("`sym PATTERN` searches all names of the guest".into())
+            }
+            Self::HostFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("this command takes a file of the host".into())
             }
             Self::Other { hint, .. } => hint.clone(),
             _ => None,

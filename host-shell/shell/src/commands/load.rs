@@ -9,8 +9,9 @@ use uio_protocol::error::{LoadError, RpcError};
 use uio_protocol::image::ExtensionImage;
 use uio_protocol::inspect::{ExtensionInfo, Isolation};
 
+use super::compile::{self, Object};
 use super::ext::{isolation_name, to_json};
-use super::{Arguments, Command, CommandError, Completion, Flag, Output, Shell, compile};
+use super::{Arguments, Command, CommandError, Completion, Flag, Output, Shell};
 use crate::client::ClientError;
 use crate::render::fault::Fault;
 use crate::render::units::size;
@@ -64,8 +65,8 @@ impl Command for Load {
         out: &mut Output<'_>,
     ) -> Result<(), CommandError> {
         let isolation = isolation(self.name(), arguments)?;
-        let (object, name) = compile::object(Path::new(arguments.at(0)))?;
-        let extension = load(shell, &object, &name, isolation, out)?;
+        let object = compile::object(Path::new(arguments.at(0)))?;
+        let extension = load(shell, &object, isolation, out)?;
         if out.is_json() {
             return out.object(&to_json(&extension));
         }
@@ -104,13 +105,14 @@ pub(super) fn isolation(command: &'static str, arguments: &Arguments) -> Result<
 /// Parses, uploads and links an object.
 pub(super) fn load(
     shell: &mut Shell,
-    object: &[u8],
-    name: &str,
+    object: &Object,
     isolation: Isolation,
     out: &mut Output<'_>,
 ) -> Result<ExtensionInfo, CommandError> {
-    let mut parsed = uio_objects::parse(object, name)
-        .map_err(|error| CommandError::with_hint(error.to_string(), error.suggestion()))?;
+    let Object { path, bytes: object, name } = object;
+    let mut parsed = uio_objects::parse(object, name).map_err(|error| {
+        CommandError::with_hint(format!("{}: {error}", path.display()), error.suggestion())
+    })?;
     // Without the image's symbols the extension can still link to exports.
     if let Ok(image) = shell.image() {
         resolve(&mut parsed.image, &image);
@@ -128,7 +130,7 @@ pub(super) fn load(
         }
         Err(ClientError::Rpc(RpcError::Load(LoadError::InitFaulted { report, sections }))) => {
             let space = shell.space_with(name, object, &sections).ok();
-            let fault = Fault::new(&report, Some(name.to_owned()), space.as_ref());
+            let fault = Fault::new(&report, Some(name.clone()), space.as_ref());
             if out.is_json() {
                 out.object(&fault.to_json())?;
             } else {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 use uio_protocol::fault::Outcome;
-use uio_protocol::inspect::ExtensionInfo;
+use uio_protocol::inspect::{ExtensionInfo, Isolation};
 
+use super::ext::isolation_name;
 use super::load::{ISOLATION, isolation, load, show_output};
 use super::runner::{BUDGET, budget, watch};
 use super::{Arguments, Command, CommandError, Completion, Flag, Output, Shell, compile};
@@ -87,22 +88,24 @@ fn ready(
 ) -> Result<ExtensionInfo, CommandError> {
     let word = arguments.at(0);
     let isolation = isolation("run", arguments)?;
+    let as_wanted =
+        |loaded: &ExtensionInfo| arguments.value(ISOLATION.name).is_none() || loaded.isolation == isolation;
     let path = Path::new(word);
     if !path.is_file() {
-        return shell.extension(word).map_err(|error| match error {
+        let loaded = shell.extension(word).map_err(|error| match error {
             CommandError::Other { message, hint } if word.contains(['/', '.']) => CommandError::Other {
                 message: format!("no such file: {word} ({message})"),
                 hint: hint.filter(|hint| hint.starts_with("did you mean")),
             },
             other => other,
-        });
+        })?;
+        return if as_wanted(&loaded) { Ok(loaded) } else { Err(other_isolation(&loaded, isolation)) };
     }
-    let (object, name) = compile::object(path)?;
-    let loaded = shell.client.extensions()?.into_iter().find(|one| one.name == name);
+    let object = compile::object(path)?;
+    let loaded = shell.client.extensions()?.into_iter().find(|one| one.name == object.name);
     if let Some(loaded) = loaded {
-        let same = shell.known_object(loaded.id).is_some_and(|known| known == object);
-        let wanted = arguments.value(ISOLATION.name).is_none_or(|_| loaded.isolation == isolation);
-        if same && wanted {
+        let same = shell.known_object(loaded.id).is_some_and(|known| known == object.bytes);
+        if same && as_wanted(&loaded) {
             return Ok(loaded);
         }
         // Another version under the same name: the newer one is meant.
@@ -110,9 +113,19 @@ fn ready(
         show_output(shell, out)?;
         unloaded?;
         if !out.is_json() {
-            let note = format!("(extension {} of that name was another; unloaded)", loaded.id.0);
+            let why = if same { isolation_name(loaded.isolation) } else { "another version" };
+            let note = format!("(unloaded extension {}, which was {why})", loaded.id.0);
             out.line(out.style().dim(&note))?;
         }
     }
-    load(shell, &object, &name, isolation, out)
+    load(shell, &object, isolation, out)
+}
+
+/// An extension keeps the isolation that it was loaded with.
+fn other_isolation(loaded: &ExtensionInfo, wanted: Isolation) -> CommandError {
+    let (has, wanted) = (isolation_name(loaded.isolation), isolation_name(wanted));
+    CommandError::with_hint(
+        format!("`{}` was loaded with `--isolation {has}`, not {wanted}", loaded.name),
+        format!("`run --isolation {wanted} FILE`, with the file it comes from, loads it anew"),
+    )
 }

@@ -11,6 +11,8 @@ mod tour;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, test_kill_process};
+
 use crate::client::{Client, ClientError};
 use crate::commands::{Interrupts, Shell, Target};
 use crate::instance::{RunDirectory, RunDirectoryError};
@@ -150,14 +152,32 @@ fn guide(
     Ok(verdict)
 }
 
+/// What the names of the demos' folders begin with; the process id follows.
+const FOLDER_PREFIX: &str = "demo-";
+
 /// The demo's own folder below the run directory; goes away with it.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(run: &RunDirectory) -> io::Result<Self> {
-        let path = run.path().join(format!("demo-{}", std::process::id()));
+        Self::clear_left(run);
+        let path = run.path().join(format!("{FOLDER_PREFIX}{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
+    }
+
+    /// Removes the folders of demos that were killed.
+    fn clear_left(run: &RunDirectory) {
+        for entry in std::fs::read_dir(run.path()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)?.parse().ok());
+            let is_left = id
+                .and_then(Pid::from_raw)
+                .is_some_and(|demo| test_kill_process(demo) == Err(rustix::io::Errno::SRCH));
+            if is_left {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     fn path(&self) -> &Path {
@@ -179,5 +199,30 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_killed_demos_are_cleared() {
+        let path = std::env::temp_dir().join(format!("uio-demo-left-{}", std::process::id()));
+        let run = RunDirectory::at(path.clone()).unwrap();
+        let mut killed = std::process::Command::new("true").spawn().unwrap();
+        killed.wait().unwrap();
+        let left = path.join(format!("demo-{}", killed.id()));
+        let keep =
+            [path.join(format!("demo-{}", std::os::unix::process::parent_id())), path.join("demo-mine")];
+        for folder in keep.iter().chain([&left]) {
+            std::fs::create_dir_all(folder.join("share")).unwrap();
+        }
+        let folder = Folder::new(&run).unwrap();
+        assert!(!left.exists());
+        assert!(keep.iter().all(|folder| folder.exists()), "others are not the demo's to remove");
+        assert!(folder.path().exists());
+        drop(folder);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

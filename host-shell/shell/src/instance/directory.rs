@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::text::os_reason;
+
 /// Why the run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirectoryError {
     /// Cannot be made or read.
-    #[error("run directory {}: {source}", path.display())]
+    #[error("run directory {}: {}", path.display(), os_reason(source))]
     Io {
         /// The directory.
         path: PathBuf,

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::RunDirectory;
-use crate::text::near_matches;
+use crate::text::{near_matches, os_reason};
 
 /// Longest instance name: the socket paths below it have to fit `sockaddr_un` (108 bytes).
 const NAME_BYTES_MAX: usize = 48;
 
 /// How often and how far apart a lock that is held is tried again.
-const LOCK_RETRIES: u32 = 20;
+const LOCK_RETRIES: u32 = 200;
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// How far an instance has come.
@@ -83,7 +83,7 @@ pub enum InstanceError {
     #[error("`{0}` is not a good name: use letters, digits, `-`, `_` and `.`, 48 at most")]
     BadName(String),
     /// The file system said no.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), os_reason(source))]
     Io {
         /// Where.
         path: PathBuf,
@@ -146,6 +146,15 @@ impl Instance {
         self.directory.join("image")
     }
 
+    /// Clears what its killed keeper left, except for the logs; nothing if a successor is there already.
+    pub(crate) fn bury(&self) {
+        if let Ok(_claim) = Claim::of(self.directory.clone(), &self.state.name) {
+            for file in LEFT_FILES.into_iter().filter(|file| !file.ends_with(".log")) {
+                let _ = fs::remove_file(self.directory.join(file));
+            }
+        }
+    }
+
     /// Whether its keeper still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -198,11 +207,73 @@ pub fn find(run: &RunDirectory, name: Option<&str>) -> Result<Instance, Instance
     }
 }
 
+/// What an instance leaves in its folder.
+const LEFT_FILES: [&str; 7] =
+    ["instance.json", "shell.sock", "console.sock", "qmp.sock", "serial.log", "qemu.log", "image"];
+
+/// The sole right to make an instance of a name. While it is only this, nobody sees an instance: what a killed
+/// predecessor left would be taken for the new one's.
+#[derive(Debug)]
+struct Claim {
+    directory: PathBuf,
+    file: File,
+}
+
+impl Claim {
+    fn take(run: &RunDirectory, name: &str) -> Result<Self, InstanceError> {
+        if !valid_name(name) {
+            return Err(InstanceError::BadName(name.to_owned()));
+        }
+        Self::of(run.instance(name), name)
+    }
+
+    fn of(directory: PathBuf, name: &str) -> Result<Self, InstanceError> {
+        let fail = |source| InstanceError::Io { path: directory.clone(), source };
+        fs::create_dir_all(&directory).map_err(fail)?;
+        let file = File::create(directory.join("claim")).map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { directory, file }),
+            Err(TryLockError::WouldBlock) => Err(InstanceError::Taken(name.to_owned())),
+            Err(TryLockError::Error(error)) => Err(fail(error)),
+        }
+    }
+
+    /// Clears what a predecessor left.
+    fn clear(&self) -> Result<(), InstanceError> {
+        let absent_is_good = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(InstanceError::Io { path: self.directory.clone(), source: error })
+            }
+            _ => Ok(()),
+        };
+        absent_is_good(fs::remove_dir_all(self.directory.join("objects")))?;
+        LEFT_FILES.into_iter().try_for_each(|left| absent_is_good(fs::remove_file(self.directory.join(left))))
+    }
+
+    /// From now on the instance is alive for everybody.
+    fn announce(self) -> Result<InstanceLock, InstanceError> {
+        let fail = |source| InstanceError::Io { path: self.directory.clone(), source };
+        let lock = File::create(self.directory.join("lock")).map_err(fail)?;
+        // `ps` holds the lock for a moment when it looks.
+        let mut attempt = lock.try_lock();
+        for _ in 0..LOCK_RETRIES {
+            if !matches!(attempt, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(LOCK_RETRY);
+            attempt = lock.try_lock();
+        }
+        attempt.map_err(|error| fail(error.into()))?;
+        Ok(InstanceLock { directory: self.directory, _lock: lock, _claim: self.file })
+    }
+}
+
 /// The right to be the instance of a name, held by its keeper until it ends.
 #[derive(Debug)]
 pub struct InstanceLock {
     directory: PathBuf,
-    _file: File,
+    _lock: File,
+    _claim: File,
 }
 
 impl InstanceLock {
@@ -212,40 +283,9 @@ impl InstanceLock {
     ///
     /// [`InstanceError::Taken`] while another keeper holds it.
     pub fn take(run: &RunDirectory, name: &str) -> Result<Self, InstanceError> {
-        if !valid_name(name) {
-            return Err(InstanceError::BadName(name.to_owned()));
-        }
-        let directory = run.instance(name);
-        let fail = |source| InstanceError::Io { path: directory.clone(), source };
-        fs::create_dir_all(&directory).map_err(fail)?;
-        let file = File::create(directory.join("lock")).map_err(fail)?;
-        // `ps` holds the lock for a moment when it looks; it must not pass for a keeper.
-        let mut attempt = file.try_lock();
-        for _ in 0..LOCK_RETRIES {
-            if !matches!(attempt, Err(TryLockError::WouldBlock)) {
-                break;
-            }
-            std::thread::sleep(LOCK_RETRY);
-            attempt = file.try_lock();
-        }
-        match attempt {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(InstanceError::Taken(name.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(fail(error)),
-        }
-        match fs::remove_dir_all(directory.join("objects")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-            _ => {}
-        }
-        for left in
-            ["instance.json", "shell.sock", "console.sock", "qmp.sock", "serial.log", "qemu.log", "image"]
-        {
-            match fs::remove_file(directory.join(left)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-                _ => {}
-            }
-        }
-        Ok(Self { directory, _file: file })
+        let claim = Claim::take(run, name)?;
+        claim.clear()?;
+        claim.announce()
     }
 
     /// The instance's folder.
@@ -314,6 +354,34 @@ mod tests {
         assert_eq!(near, ["count"]);
         drop(lock);
         assert!(list(&run).is_empty());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_keeper_left_is_not_taken_for_its_successors() {
+        let path = std::env::temp_dir().join(format!("uio-state-left-{}", std::process::id()));
+        let run = RunDirectory::at(path.clone()).unwrap();
+        let killed = InstanceLock::take(&run, "count").unwrap();
+        killed.write(&sample("count")).unwrap();
+        fs::write(killed.directory().join("shell.sock"), "").unwrap();
+        // SIGKILL releases the locks and removes nothing.
+        let InstanceLock { _lock, _claim, .. } = &killed;
+        _lock.unlock().unwrap();
+        _claim.unlock().unwrap();
+        let claim = Claim::take(&run, "count").unwrap();
+        assert!(matches!(InstanceLock::take(&run, "count"), Err(InstanceError::Taken(_))));
+        assert!(claim.directory.join("instance.json").exists(), "the old state is still there");
+        assert!(list(&run).is_empty(), "and belongs to nobody");
+        claim.clear().unwrap();
+        let successor = claim.announce().unwrap();
+        fs::write(successor.directory().join("qmp.sock"), "").unwrap();
+        Instance { directory: successor.directory().to_path_buf(), state: sample("count") }.bury();
+        assert!(successor.directory().join("qmp.sock").exists(), "the successor's is not the dead one's");
+        assert!(list(&run).is_empty(), "the new one has not said anything yet");
+        assert!(!successor.directory().join("shell.sock").exists());
+        successor.write(&sample("count")).unwrap();
+        assert_eq!(list(&run).len(), 1);
+        drop(successor);
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -205,9 +205,7 @@ pub fn stop(instance: &Instance, force: bool) -> io::Result<()> {
     }
     signal(pid, Signal::KILL)?;
     if gone_within(instance, QUIT_GRACE) {
-        for file in ["instance.json", "shell.sock", "console.sock", "qmp.sock", "image"] {
-            let _ = std::fs::remove_file(instance.directory.join(file));
-        }
+        instance.bury();
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", instance.state.pid)))

@@ -29,6 +29,7 @@ use crate::machine::process::{QEMU, spawn_guarded};
 use crate::machine::qmp::{Monitor, QmpError};
 use crate::machine::{Accel, RunOptions, image};
 use crate::render::units::hex;
+use crate::text::os_reason;
 use relay::Relay;
 
 /// How long QEMU may take until its sockets are there.
@@ -55,7 +56,7 @@ pub enum KeeperError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// A file or folder that was named is not there.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what} {}: {}", path.display(), os_reason(source))]
     Path {
         /// Which option.
         what: &'static str,

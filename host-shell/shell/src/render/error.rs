@@ -2,8 +2,12 @@
 
 use uio_protocol::PROTOCOL_HASH;
 use uio_protocol::error::{FileError, LoadError, RpcError};
+use uio_protocol::limits::FILE_TIME_MAX_MS;
 
 use super::units::{hex, size};
+
+/// Linux error number (asm-generic/errno.h).
+const ETIMEDOUT: u32 = 110;
 
 /// One line: what happened, with the values that matter.
 #[must_use]
@@ -23,8 +27,12 @@ pub fn headline(error: &RpcError) -> String {
         RpcError::UploadIncomplete { announced, received } => {
             format!("upload of {announced} bytes ended after {received}")
         }
-        RpcError::BadAddress { address, write: false } => format!("cannot read memory at {address}"),
-        RpcError::BadAddress { address, write: true } => format!("cannot write memory at {address}"),
+        RpcError::BadAddress { address, write: false } => {
+            format!("cannot read memory at {address}: nothing is mapped there")
+        }
+        RpcError::BadAddress { address, write: true } => {
+            format!("cannot write memory at {address}: nothing is mapped there, or it is read-only")
+        }
         RpcError::File { path, reason } => format!("{path}: {}", file_error(*reason)),
         RpcError::Load(error) => load_headline(error),
         RpcError::InUse { runs, used_by } => {
@@ -49,7 +57,7 @@ fn load_headline(error: &LoadError) -> String {
         LoadError::WrongBuild { guest } => {
             format!("symbols were taken from another image than the one that runs ({})", hex(&guest.0))
         }
-        LoadError::NameTaken(id) => format!("an extension of that name is loaded (id {})", id.0),
+        LoadError::NameTaken(id) => format!("an extension of that name is loaded already (id {})", id.0),
         LoadError::Undefined(missing) => match missing.as_slice() {
             [one] => format!("undefined symbol `{}`", one.name),
             all => format!("{} undefined symbols", all.len()),
@@ -70,7 +78,7 @@ fn load_headline(error: &LoadError) -> String {
         LoadError::NoIsolation { reason } => format!("this machine cannot isolate like that: {reason}"),
         LoadError::NoRoom { bytes } => format!("no room for {} of loaded code", size(*bytes)),
         LoadError::InitFaulted { .. } => "its constructors or `init` were ended by the guest".into(),
-        LoadError::InitFailed(value) => format!("its `init` returned {value}"),
+        LoadError::InitFailed(value) => format!("its `init` returned {value}, so it was not loaded"),
     }
 }
 
@@ -86,6 +94,9 @@ fn file_error(error: FileError) -> String {
         FileError::NoSpace => "no space left".into(),
         FileError::Unsupported => "this file system cannot do that".into(),
         FileError::Io => "input/output error".into(),
+        FileError::Errno(ETIMEDOUT) => {
+            format!("the host that shares it has not answered for {} s", FILE_TIME_MAX_MS / 1000)
+        }
         FileError::Errno(number) => std::io::Error::from_raw_os_error(number as i32).to_string(),
     }
 }
@@ -122,6 +133,9 @@ pub fn hint(error: &RpcError) -> Option<String> {
         RpcError::BadAddress { .. } => "`mem` lists what is mapped and what may be written",
         RpcError::File { reason: FileError::NotFound, .. } => "`ls` shows what is there; paths start at `/`",
         RpcError::File { reason: FileError::IsDirectory, .. } => "`ls` shows what is in it",
+        RpcError::File { reason: FileError::Errno(ETIMEDOUT), .. } => {
+            "it may still happen; files outside of that share are not affected"
+        }
         RpcError::Load(error) => return load_hint(error),
         RpcError::InUse { .. } => "`kill ID` ends its runs; unload the extensions that link to it first",
         RpcError::NoEntry => {

@@ -162,8 +162,12 @@ impl<'report> Fault<'report> {
 /// which the unwinder leaves by the top of the stack.
 fn stack(report: &FaultReport, space: &Space) -> Stack {
     let top = report.stack.first_chunk().map(|word| u64::from_le_bytes(*word));
-    if report.gate.is_none() || top != Some(report.registers.rip) {
+    if report.gate.is_none() {
         return space.unwind(&report.registers, &report.stack);
+    }
+    if top != Some(report.registers.rip) {
+        // The stack is unreadable or was written over; the call itself is known all the same.
+        return space.unwind_in_call(&report.registers, &report.stack);
     }
     let in_gate = Registers { rip: 0, ..report.registers };
     let mut stack = space.unwind(&in_gate, &report.stack);

@@ -29,7 +29,7 @@ impl<T> Retired<T> {
     ///
     /// # Safety
     ///
-    /// No run of any program is under way that began before the change.
+    /// No run of any program, and no call of a method of the map, is under way that began before the change.
     #[must_use]
     pub unsafe fn release(mut self) -> Option<Arc<T>> {
         self.0.take()

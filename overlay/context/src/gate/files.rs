@@ -1,18 +1,23 @@
 //! Gates about files. Errors come back as negative Linux error numbers.
 
 use alloc::string::String;
-use alloc::vec;
+use alloc::vec::Vec;
 
 use uio_protocol::GuestAddress;
 use uio_protocol::error::FileError;
-use uio_protocol::limits::{CHUNK_BYTES_MAX, PATH_BYTES_MAX};
+use uio_protocol::limits::PATH_BYTES_MAX;
 
 use super::{GateCall, GateError};
+
+/// Contents that are under way at a time, between the caller's memory and the file system: larger ones cost fewer
+/// round trips to a share's host. Each run can make the kernel take so much.
+const PIECE_BYTES_MAX: u64 = 256 * 1024;
 
 // Linux error numbers (asm-generic/errno-base.h, errno.h).
 pub(super) const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
+const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 pub(super) const EFAULT: i32 = 14;
 const EEXIST: i32 = 17;
@@ -54,14 +59,23 @@ pub(super) fn size(call: &GateCall<'_>) -> Result<u64, GateError> {
     Ok(call.platform().file_status(&path).map_or_else(|error| errno(number(error)), |status| status.size))
 }
 
+/// Room for a piece of `length` bytes, or of the largest piece; `None` if the kernel has none.
+fn piece_buffer(length: u64) -> Option<Vec<u8>> {
+    let bytes = length.min(PIECE_BYTES_MAX) as usize;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).ok()?;
+    buffer.resize(bytes, 0);
+    Some(buffer)
+}
+
 /// `uio_file_read`: bytes read, fewer at the end of the file.
 pub(super) fn read(call: &GateCall<'_>) -> Result<u64, GateError> {
     let path = path(call)?;
     let [_, offset, to, length, ..] = call.arguments();
-    let mut buffer = vec![0; length.min(CHUNK_BYTES_MAX as u64) as usize];
+    let Some(mut buffer) = piece_buffer(length) else { return Ok(errno(ENOMEM)) };
     let mut done = 0;
     while done < length {
-        let piece = &mut buffer[..(length - done).min(CHUNK_BYTES_MAX as u64) as usize];
+        let piece = &mut buffer[..(length - done).min(PIECE_BYTES_MAX) as usize];
         match call.platform().read_file(&path, offset.saturating_add(done), piece) {
             Ok(0) => break,
             Ok(bytes) => {
@@ -79,10 +93,10 @@ pub(super) fn read(call: &GateCall<'_>) -> Result<u64, GateError> {
 pub(super) fn write(call: &GateCall<'_>) -> Result<u64, GateError> {
     let path = path(call)?;
     let [_, offset, from, length, ..] = call.arguments();
-    let mut buffer = vec![0; length.min(CHUNK_BYTES_MAX as u64) as usize];
+    let Some(mut buffer) = piece_buffer(length) else { return Ok(errno(ENOMEM)) };
     let mut done = 0;
     loop {
-        let piece = &mut buffer[..(length - done).min(CHUNK_BYTES_MAX as u64) as usize];
+        let piece = &mut buffer[..(length - done).min(PIECE_BYTES_MAX) as usize];
         call.read(2, GuestAddress(from + done), piece)?;
         if let Err(error) = call.platform().write_file(&path, offset.saturating_add(done), false, piece) {
             return Ok(errno(number(error)));

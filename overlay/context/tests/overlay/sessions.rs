@@ -8,8 +8,8 @@ use uio_protocol::event::Event;
 use uio_protocol::frame::{self, Channel, Header, Kind};
 use uio_protocol::inspect::{LogLevel, ThreadId};
 use uio_protocol::limits::{
-    CHUNK_BYTES_MAX, EVENT_CREDIT_BYTES, FRAME_BYTES_MAX, SESSION_UPLOADS_MAX, SESSIONS_MAX,
-    STACK_SNAPSHOT_BYTES_MAX, UPLOADS_MAX,
+    CHUNK_BYTES_MAX, EVENT_CREDIT_BYTES, FILE_REQUESTS_MAX, FILE_TIME_MAX_MS, FILE_WORKERS_MAX,
+    FRAME_BYTES_MAX, SESSION_UPLOADS_MAX, SESSIONS_MAX, STACK_SNAPSHOT_BYTES_MAX, UPLOADS_MAX,
 };
 use uio_protocol::rpc::{Reply, Request};
 use uio_protocol::{GuestAddress, PROTOCOL_HASH};
@@ -228,6 +228,91 @@ fn files_are_read_written_listed_and_removed() {
             let result = shell.ask(1, &Request::FileStatus { path: bad });
             assert!(matches!(result, Err(RpcError::File { reason: FileError::InvalidPath, .. })));
         }
+    });
+}
+
+#[test]
+fn a_host_that_hangs_delays_only_who_asks_it() {
+    with_machine(&[], |shell| {
+        let sessions = 1..=FILE_WORKERS_MAX as u32 + 1;
+        sessions.clone().for_each(|session| shell.hello(session));
+        let (first, last) = (1, *sessions.end());
+        let status = |path: &str| Request::FileStatus { path: path.to_string() };
+        for path in ["/hung/x", "/a"] {
+            shell.machine.state().files.insert(path.to_string(), vec![7]);
+        }
+        shell.machine.set_host_hangs(true);
+        // One worker less than there are waits for the host; other sessions have their files.
+        let asked = shell.machine.now_ns();
+        let waiting: Vec<_> =
+            (first..last - 1).map(|session| (session, shell.send(session, &status("/hung/x")))).collect();
+        let behind = (first, shell.send(first, &status("/a")));
+        assert!(matches!(shell.ask(last, &status("/a")), Ok(Reply::FileStatus(_))));
+        // All of them: other requests go on.
+        let all = (last - 1, shell.send(last - 1, &status("/hung/x")));
+        let left = (last, shell.send(last, &status("/a")));
+        assert_eq!(shell.ask(last, &Request::Ping { marker: 5 }), Ok(Reply::Pong { marker: 5 }));
+        let time_max_ns = u64::from(FILE_TIME_MAX_MS) * 1_000_000;
+        assert!(shell.machine.now_ns() - asked < time_max_ns, "nobody has waited for the host");
+        for (session, id) in waiting.iter().copied().chain([behind, all, left]) {
+            let Err(RpcError::File { path, reason }) = shell.response(session, id) else {
+                panic!("{session}")
+            };
+            assert_eq!(reason, FileError::Errno(110), "{path}");
+        }
+        assert!(shell.machine.now_ns() - asked >= time_max_ns);
+        // It comes back: everything goes on, and nothing is answered twice.
+        shell.machine.set_host_hangs(false);
+        for session in sessions {
+            assert!(matches!(shell.ask(session, &status("/hung/x")), Ok(Reply::FileStatus(_))));
+        }
+        for (session, id) in waiting {
+            assert!(shell.try_response(session, id).is_none());
+        }
+    });
+}
+
+/// One request after the other, however many workers there are.
+#[test]
+fn file_requests_of_a_session_stay_in_order() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        let write = |byte: u8| Request::WriteFile {
+            path: "/order".to_string(),
+            offset: 0,
+            truncate: true,
+            bytes: vec![byte; usize::from(byte) * 100],
+        };
+        for _ in 0..5 {
+            let ids: Vec<u32> = (1..=50).map(|byte| shell.send(1, &write(byte))).collect();
+            for id in ids {
+                assert_eq!(shell.response(1, id), Ok(Reply::Done));
+            }
+            assert_eq!(shell.machine.state().files["/order"], vec![50; 5000]);
+        }
+        let ids: Vec<u32> = (0..=FILE_REQUESTS_MAX).map(|_| shell.send(1, &write(1))).collect();
+        let refused = ids
+            .into_iter()
+            .filter(|id| matches!(shell.response(1, *id), Err(RpcError::Limit { .. })))
+            .count();
+        assert!(refused <= 1, "{refused} refused");
+    });
+}
+
+#[test]
+fn a_session_that_leaves_takes_its_file_requests_along() {
+    with_machine(&[], |shell| {
+        shell.hello(1);
+        shell.machine.state().files.insert("/hung/x".to_string(), vec![]);
+        shell.machine.set_host_hangs(true);
+        let request = Request::FileStatus { path: "/hung/x".to_string() };
+        let ids = [shell.send(1, &request), shell.send(1, &request)];
+        assert_eq!(shell.ask(1, &Request::Bye), Ok(Reply::Done));
+        shell.machine.set_host_hangs(false);
+        shell.hello(2);
+        assert!(matches!(shell.ask(2, &request), Ok(Reply::FileStatus(_))));
+        shell.step(50);
+        assert!(ids.iter().all(|id| shell.try_response(1, *id).is_none()), "nobody is there to be answered");
     });
 }
 

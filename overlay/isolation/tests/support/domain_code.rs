@@ -48,6 +48,8 @@ functions! {
     dom_wild_stack,
     /// (function, value): calls it
     dom_call_function,
+    /// (): loads from address 0 with alignment checks on
+    dom_alignment_check,
 }
 
 unsafe extern "C" {
@@ -299,6 +301,14 @@ FUNCTION dom_landing
 FUNCTION dom_wild_stack
     mov rsp, rsi
     jmp rdi
+
+FUNCTION dom_alignment_check
+    pushfq
+    or qword ptr [rsp], 1 << 18
+    popfq
+    xor eax, eax
+    mov rax, [rax]
+    ud2
 
 FUNCTION dom_call_function
     sub rsp, 8

@@ -41,6 +41,7 @@ macro_rules! suite_tests {
             the_host_runs_with_its_own_processor_state,
             a_wild_stack_pointer_is_the_domains_fault,
             null_and_garbage_end_the_domain_only,
+            alignment_checks_end_with_the_domain,
             the_gates_hold_the_writes_that_are_accounted_for,
             an_interrupt_anywhere_is_settled,
             a_kill_requested_in_a_gate_is_never_missed,

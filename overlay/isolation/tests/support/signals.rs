@@ -30,6 +30,8 @@ pub static STRAY_WRMSR: AtomicU64 = AtomicU64::new(0);
 static MODE: AtomicU8 = AtomicU8::new(0);
 
 const EFLAGS_TRAP: i64 = 1 << 8;
+/// Alignment check: Linux leaves it set for the handler of a signal.
+const EFLAGS_ALIGNMENT: u64 = 1 << 18;
 
 pub fn install(mode: Mode) {
     MODE.store(mode as u8, Ordering::Relaxed);
@@ -102,6 +104,7 @@ unsafe extern "C" fn entry_of_domain_signals(_: i32, _: *mut libc::siginfo_t, _:
 }
 
 extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, state: *mut libc::c_void) {
+    forbid_alignment_checks();
     // SAFETY: the kernel passes valid pointers, ours alone while the handler runs.
     let (info, state) = unsafe { (&*info, &mut *state.cast::<libc::ucontext_t>()) };
     let registers = &mut state.uc_mcontext.gregs;
@@ -136,6 +139,22 @@ extern "C" fn handle(signal: i32, info: *mut libc::siginfo_t, state: *mut libc::
         leave(FAULT);
     }
     die(&format!("fault in the host: {fault:x?}\n"));
+}
+
+/// A wild jump may have loaded any flags. With this one set, the host's own code would fault at its first unaligned
+/// access, for ever; in ring 0, where the gates belong, it means nothing.
+fn forbid_alignment_checks() {
+    // SAFETY: changes one flag, which compiled code does not rely on; the red zone is left alone.
+    unsafe {
+        std::arch::asm!(
+            "lea rsp, [rsp - 128]",
+            "pushfq",
+            "and qword ptr [rsp], {keep}",
+            "popfq",
+            "lea rsp, [rsp + 128]",
+            keep = const !(EFLAGS_ALIGNMENT as i64) as i32,
+        );
+    }
 }
 
 fn leave(code: u64) -> ! {

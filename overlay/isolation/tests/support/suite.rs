@@ -214,6 +214,14 @@ pub fn null_and_garbage_end_the_domain_only(mode: Mode) {
     }
 }
 
+/// Outside of ring 0 they would stop the host's own code as well.
+pub fn alignment_checks_end_with_the_domain(mode: Mode) {
+    let (env, _guard) = env(mode);
+    assert_eq!(env.enter_a(at::dom_alignment_check(), [0; 6]), ABORTED_BY_FAULT);
+    assert!(take_fault().in_domain);
+    assert_eq!(code::flags() & 1 << 18, 0);
+}
+
 /// Bytes of the gates' text.
 fn text(mode: Mode) -> (u64, &'static [u8]) {
     let range = gate::text(mode.backend());

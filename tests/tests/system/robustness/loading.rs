@@ -77,7 +77,7 @@ impl Before {
 
 /// What the loser of a race may be told.
 fn is_proper(error: &str) -> bool {
-    error.starts_with("an extension of that name is loaded (id ")
+    error.starts_with("an extension of that name is loaded already (id ")
         || error.starts_with("no extension")
         || error.starts_with("the extension is in use: ")
 }
@@ -149,7 +149,8 @@ fn two_shells_load_run_and_unload_at_once() {
     let (mut one, mut other) = (Session::open(&guest), Session::open(&guest));
     good(&mut one, &format!("load {same}"));
     assert!(
-        refused(&mut other, &format!("load {same}")).starts_with("an extension of that name is loaded (id ")
+        refused(&mut other, &format!("load {same}"))
+            .starts_with("an extension of that name is loaded already (id ")
     );
     good(&mut other, "run same y");
     good(&mut other, "unload same");

@@ -52,7 +52,7 @@ pub(super) fn measure(bench: &Workbench, sheet: &mut Sheet, progress: &Progress)
             "{} requests, {through}; application {}; minimum {:.0}, maximum {:.0} µs",
             samples.len(),
             if busy {
-                "never sleeps: it has priority, and the overlay gets a turn every 10 ms"
+                "never sleeps: it has priority, and requests get short turns, a tenth of the CPU at most"
             } else {
                 "works a few microseconds each millisecond"
             },

@@ -215,16 +215,12 @@ fn lookups_survive_changes_by_others() {
                 live.push_back(key);
             }
         });
-        let mut missed = 0;
+        // On more than one processor changes can come between all tries of a lookup, but not of many lookups.
         for round in 0..rounds {
-            let key = round % 8;
-            match value(&map, &key.to_le_bytes()) {
-                Some(found) => assert_eq!(found, [7; 8]),
-                None => missed += 1,
-            }
+            let key = (round % 8).to_le_bytes();
+            let found = (0..1000).find_map(|_| value(&map, &key));
+            assert_eq!(found, Some(std::vec![7; 8]));
         }
-        // Only on more than one processor can changes come between all of a lookup's tries.
-        assert!(missed < rounds / 100, "{missed} of {rounds} lookups lost their way");
     });
 }
 

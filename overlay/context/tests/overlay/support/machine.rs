@@ -22,6 +22,12 @@ use super::memory::{self, AddressSpace};
 
 pub(crate) const IMAGE_NAME: &str = "test";
 
+/// Stack pointer of thread 0; that of each other is its number above.
+const STACK_POINTER: u64 = 0x51ac_0000;
+
+/// Files of a host that can hang.
+pub(crate) const HUNG_FOLDER: &str = "/hung/";
+
 /// Thread number of the overlay.
 const OVERLAY: ThreadId = ThreadId(1);
 
@@ -46,6 +52,8 @@ pub(crate) struct State {
     last_thread: u32,
     ended: VecDeque<EndedThread>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// The status of files in [`HUNG_FOLDER`] is not told until this is over; see [`Machine::set_host_hangs`].
+    host_hangs: bool,
     log: VecDeque<LogLine>,
     log_next: u64,
     pub(crate) log_watched: bool,
@@ -83,6 +91,12 @@ impl Machine {
             changed: Condvar::new(),
             booted: Instant::now(),
         }))
+    }
+
+    /// Stops or wakes the host of [`HUNG_FOLDER`].
+    pub(crate) fn set_host_hangs(&self, hangs: bool) {
+        self.state().host_hangs = hangs;
+        self.changed.notify_all();
     }
 
     /// Threads that still wait never run again.
@@ -267,7 +281,8 @@ impl Threads for Machine {
 
     fn thread_snapshot(&self, thread: ThreadId) -> Option<ThreadSnapshot> {
         let info = self.threads().into_iter().find(|info| info.id == thread)?;
-        Some(ThreadSnapshot { info, registers: Registers::default(), stack: vec![1; 100_000] })
+        let registers = Registers { rsp: STACK_POINTER + u64::from(thread.0), ..Registers::default() };
+        Some(ThreadSnapshot { info, registers, stack: vec![1; 100_000] })
     }
 
     fn spawn(
@@ -300,6 +315,12 @@ impl Threads for Machine {
             machine.finish(id, Outcome::Returned(value));
         });
         Ok(id)
+    }
+
+    fn spawn_worker(&self, _: &str, job: fn()) -> Result<(), OutOfMemory> {
+        // Beside the one processor: it only waits and looks at files.
+        std::thread::spawn(job);
+        Ok(())
     }
 
     fn end(&self, thread: ThreadId, cause: Cause) {
@@ -416,6 +437,11 @@ impl Files for Machine {
     }
 
     fn file_status(&self, path: &str) -> Result<FileInfo, FileError> {
+        let mut state = self.state();
+        while path.starts_with(HUNG_FOLDER) && state.host_hangs {
+            state = self.changed.wait(state).unwrap();
+        }
+        drop(state);
         let size = self.state().files.get(path).ok_or(FileError::NotFound)?.len() as u64;
         let name = path.rsplit('/').next().unwrap().to_string();
         Ok(FileInfo { name, kind: FileKind::Regular, size })

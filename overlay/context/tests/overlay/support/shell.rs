@@ -207,7 +207,7 @@ _Noreturn void uio_abort(const char *, size_t);
 uint64_t uio_time_ns(void); void uio_sleep_ns(uint64_t); void uio_yield(void); uint32_t uio_thread_id(void);
 void *uio_alloc(size_t, size_t); void uio_free(void *);
 int uio_write(void *, const void *, size_t); int uio_read(void *, const void *, size_t);
-struct uio_thread { uint64_t cpu_time_ns; uint32_t id, extension, stack_bytes, stack_margin_bytes, state, priority; char name[32]; };
+struct uio_thread { uint64_t cpu_time_ns, stack_pointer; uint32_t id, extension, stack_bytes, stack_margin_bytes, state, priority; char name[32]; };
 struct uio_region { uint64_t start, bytes; uint32_t access, key; char owner[32]; };
 struct uio_block { uint64_t address, bytes; };
 size_t uio_threads(struct uio_thread *, size_t); size_t uio_regions(struct uio_region *, size_t);
