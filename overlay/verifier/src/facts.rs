@@ -90,7 +90,8 @@ impl Facts {
             largest = largest.max(value.id);
             if let Content::Pointer(pointer) = &value.content {
                 // What may be null is null together with all that have its identity: there must be one.
-                fine &= !pointer.nullable || value.id != 0;
+                let unmoved = pointer.variable == Scalar::constant(0);
+                fine &= !pointer.nullable || value.id != 0 && unmoved;
                 match pointer.region {
                     Region::Stack(frame) => fine &= usize::from(frame) < depth,
                     Region::Record { reference, .. } => {

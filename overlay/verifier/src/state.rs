@@ -256,8 +256,13 @@ impl State {
                 }
             });
         }
+        self.packet_range(id, range);
+    }
+
+    /// As [`Self::packet_known`], where that bounds no number.
+    pub(crate) fn packet_range(&mut self, id: Id, range: i64) {
         if range > 0
-            && let Ok(range) = u32::try_from(range.min(limit))
+            && let Ok(range) = u32::try_from(range.min(MAX_PACKET_BYTES.into()))
             && range > self.shared.packet.range(id)
         {
             self.shared_mut().packet.extend(id, range);
@@ -278,7 +283,8 @@ impl State {
                     released = reference;
                 }
                 if null {
-                    *value = Value::scalar(Scalar::constant(0));
+                    let moved = i64::from(pointer.fixed);
+                    *value = Value::scalar(Scalar::constant(moved as u64));
                 } else {
                     pointer.nullable = false;
                     value.id = 0;

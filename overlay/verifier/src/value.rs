@@ -92,14 +92,19 @@ pub(crate) enum Content {
 pub(crate) struct Value {
     pub(crate) content: Content,
     pub(crate) id: Id,
+    /// If not 0, this number is the one with that identity, which has no more than 32 bits, shifted left by 32: half
+    /// of how compilers extend it.
+    #[serde(skip)]
+    pub(crate) shifted: Id,
     pub(crate) progress: [Option<Progress>; LOOPS],
 }
 
 impl Value {
-    pub(crate) const UNUSABLE: Self = Self { content: Content::Unusable, id: 0, progress: [None; LOOPS] };
+    pub(crate) const UNUSABLE: Self =
+        Self { content: Content::Unusable, id: 0, shifted: 0, progress: [None; LOOPS] };
 
     pub(crate) const fn scalar(scalar: Scalar) -> Self {
-        Self { content: Content::Scalar(scalar), id: 0, progress: [None; LOOPS] }
+        Self { content: Content::Scalar(scalar), id: 0, shifted: 0, progress: [None; LOOPS] }
     }
 
     /// The start of `region`, certainly not null.
@@ -112,6 +117,7 @@ impl Value {
                 variable: Scalar::constant(0),
             }),
             id: 0,
+            shifted: 0,
             progress: [None; LOOPS],
         }
     }

@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::flow::Flow;
-use super::join::{Thresholds, join};
+use super::join::{Growth, join};
 use super::rejection::{Rejection, RejectionReason, Step};
 use super::write::{facts, prune};
 use super::{ContextLayout, Options};
@@ -15,7 +15,7 @@ use crate::facts::Facts;
 use crate::program::Program;
 use crate::proof::{Point, Proof};
 use crate::reason::Reason;
-use crate::state::{MAX_PACKET_BYTES, State};
+use crate::state::State;
 use crate::transfer::{Edge, Next, Usage, Way, step};
 use crate::value::{Content, Region};
 use uio_bpf::instruction::{Immediate64, Operand, Operation};
@@ -28,12 +28,6 @@ pub(super) enum Merge {
     /// Only when there are too many, at loop heads when they keep coming.
     Late,
 }
-
-/// Joins at a loop's head before it widens.
-const PATIENCE: u32 = 3;
-
-/// Joins at a loop's head before thresholds are given up.
-const MUCH_PATIENCE: u32 = 24;
 
 /// A branch on a path: the one before, slot, whether taken.
 #[derive(Clone, Copy)]
@@ -54,7 +48,7 @@ struct Entry {
     state: State,
     facts: Facts,
     path: u32,
-    joins: u32,
+    growth: Growth,
     /// Not walked from yet.
     fresh: bool,
 }
@@ -63,7 +57,8 @@ struct Entry {
 struct Cell {
     slot: u32,
     entries: Vec<Entry>,
-    arrivals: Vec<(State, u32)>,
+    /// State, path, and whether it came by a backward jump.
+    arrivals: Vec<(State, u32, bool)>,
 }
 
 /// Where a point comes in the order of work: positions of all calls, then its own.
@@ -74,7 +69,7 @@ pub(super) struct Fixpoint<'a> {
     flow: &'a Flow,
     options: &'a Options,
     merge: Merge,
-    thresholds: Vec<i64>,
+    limits: BTreeMap<u32, Vec<i64>>,
     cells: BTreeMap<Key, Cell>,
     work: BTreeSet<Key>,
     branches: Vec<Branch>,
@@ -91,7 +86,7 @@ impl<'a> Fixpoint<'a> {
             flow,
             options,
             merge,
-            thresholds: thresholds(program),
+            limits: limits(program, flow),
             cells: BTreeMap::new(),
             work: BTreeSet::new(),
             branches: Vec::new(),
@@ -134,11 +129,11 @@ impl<'a> Fixpoint<'a> {
 
     /// Walks from `state` until all ways end or stop at points.
     fn explore(&mut self, state: State, slot: u32, stated: bool, path: u32) -> Result<(), Rejection> {
-        let mut waiting = alloc::vec![(state, slot, stated, path)];
-        while let Some((mut state, mut slot, mut stated, mut path)) = waiting.pop() {
+        let mut waiting = alloc::vec![(state, slot, stated, path, false)];
+        while let Some((mut state, mut slot, mut stated, mut path, mut back)) = waiting.pop() {
             loop {
                 if !stated && self.flow.points.get(slot as usize).copied().unwrap_or(false) {
-                    self.arrive(state, slot, path);
+                    self.arrive(state, slot, path, back);
                     break;
                 }
                 stated = false;
@@ -159,6 +154,7 @@ impl<'a> Fixpoint<'a> {
                     Next::Stop => break,
                     Next::One(edge) => {
                         self.pass(slot, edge, &state, path)?;
+                        back = edge.to <= slot || edge.way == Way::Call;
                         slot = edge.to;
                     }
                     Next::Two(first, second, other) => {
@@ -168,7 +164,9 @@ impl<'a> Fixpoint<'a> {
                         path = self.branches.len() as u32;
                         self.branches.push(Branch { before, slot, taken: false });
                         self.branches.push(Branch { before, slot, taken: true });
-                        waiting.push((other, second.to, false, path + 1));
+                        let again = second.to <= slot || second.way == Way::Call;
+                        waiting.push((other, second.to, false, path + 1, again));
+                        back = first.to <= slot || first.way == Way::Call;
                         slot = first.to;
                     }
                 }
@@ -210,7 +208,7 @@ impl<'a> Fixpoint<'a> {
         Ok(())
     }
 
-    fn arrive(&mut self, mut state: State, slot: u32, path: u32) {
+    fn arrive(&mut self, mut state: State, slot: u32, path: u32, back: bool) {
         prune(&mut state, self.flow, slot);
         let key = self.key(&state, slot);
         let cell = self.cells.entry(key.clone()).or_insert_with(|| Cell {
@@ -221,7 +219,7 @@ impl<'a> Fixpoint<'a> {
         if cell.entries.iter().any(|entry| entry.facts.include(&state)) {
             return;
         }
-        cell.arrivals.push((state, path));
+        cell.arrivals.push((state, path, back));
         self.work.insert(key);
     }
 
@@ -235,7 +233,7 @@ impl<'a> Fixpoint<'a> {
             self.program.functions.binary_search(&cell.slot).is_ok()
         };
         let most = self.options.max_states.clamp(1, 16);
-        for (state, path) in core::mem::take(&mut cell.arrivals) {
+        for (state, path, back) in core::mem::take(&mut cell.arrivals) {
             if cell.entries.iter().any(|entry| entry.facts.include(&state)) {
                 continue;
             }
@@ -258,23 +256,24 @@ impl<'a> Fixpoint<'a> {
             match place {
                 Some(place) => {
                     let entry = &mut cell.entries[place];
-                    let mut steps = Thresholds(Vec::new());
-                    let widen = head && entry.joins >= PATIENCE;
-                    if widen && entry.joins < MUCH_PATIENCE {
-                        steps.0.clone_from(&self.thresholds);
-                        bounds(&entry.state, &mut steps.0);
-                        bounds(&state, &mut steps.0);
-                        steps.0.sort_unstable();
-                        steps.0.dedup();
-                    }
-                    let joined = join(&entry.state, &state, widen.then_some(&steps));
+                    // Only what comes around a loop is widened: what grows from outside stops growing out there.
+                    let joined = if head && back {
+                        let limits = self.limits.get(&cell.slot).map_or(&[][..], Vec::as_slice);
+                        entry.growth.limits.clear();
+                        entry.growth.limits.extend_from_slice(limits);
+                        invariants(&entry.state, &state, &mut entry.growth.limits);
+                        entry.growth.limits.sort_unstable();
+                        entry.growth.limits.dedup();
+                        join(&entry.state, &state, Some(&mut entry.growth))
+                    } else {
+                        join(&entry.state, &state, None)
+                    };
                     entry.facts = facts(&joined);
                     // With the identities that the check will see.
                     entry.state = entry.facts.state().unwrap_or(joined);
                     for frame in &mut entry.state.shared_mut().frames {
                         frame.heads.clear();
                     }
-                    entry.joins += 1;
                     entry.fresh = true;
                     entry.path = path;
                     let (entry, rest) = (place, &mut cell.entries);
@@ -290,7 +289,7 @@ impl<'a> Fixpoint<'a> {
                 None => {
                     let facts = facts(&state);
                     let state = facts.state().unwrap_or(state);
-                    cell.entries.push(Entry { state, facts, path, joins: 0, fresh: true });
+                    cell.entries.push(Entry { state, facts, path, growth: Growth::default(), fresh: true });
                 }
             }
         }
@@ -315,65 +314,74 @@ impl<'a> Fixpoint<'a> {
     }
 }
 
-/// Numbers that bounds in this program are likely to be.
-fn thresholds(program: &Program<'_>) -> Vec<i64> {
-    let mut numbers = alloc::vec![
-        -1,
-        0,
-        1,
-        0xff,
-        0xffff,
-        MAX_PACKET_BYTES.into(),
-        u32::MAX.into(),
-        i32::MAX.into(),
-        i32::MIN.into(),
-    ];
-    let mut add = |number: i64| {
-        numbers.extend([number.saturating_sub(1), number, number.saturating_add(1)]);
-    };
-    for (_, operation) in program.code.iter() {
-        match operation {
-            Operation::JumpIf { right: Operand::Immediate(number), .. }
-            | Operation::Alu { source: Operand::Immediate(number), .. } => {
-                add(number.into());
-                if number < 0 {
-                    add(i64::from(number as u32));
-                }
-            }
-            Operation::LoadImmediate { value: Immediate64::Value(number), .. } => add(number as i64),
-            _ => {}
+/// For every head, ascending, the numbers that its loop and those around it compare with.
+fn limits(program: &Program<'_>, flow: &Flow) -> BTreeMap<u32, Vec<i64>> {
+    let mut ends: BTreeMap<u32, u32> = BTreeMap::new();
+    for (slot, operation) in program.code.iter() {
+        if let Operation::Jump { target } | Operation::JumpIf { target, .. } = operation
+            && target <= slot
+        {
+            let end = ends.entry(target).or_insert(slot);
+            *end = slot.max(*end);
         }
     }
-    for map in program.maps {
-        add(map.value_bytes.into());
-        add(map.max_entries.into());
+    let comparisons: Vec<(u32, i64)> = program
+        .code
+        .iter()
+        .filter_map(|(slot, operation)| match operation {
+            Operation::JumpIf { right: Operand::Immediate(number), .. } => Some((slot, number.into())),
+            Operation::LoadImmediate { value: Immediate64::Value(number), .. } => Some((slot, number as i64)),
+            _ => None,
+        })
+        .collect();
+    let loops: Vec<(u32, u32)> = ends.iter().map(|(head, end)| (*head, *end)).collect();
+    let mut limits = BTreeMap::new();
+    let points = flow.points.iter().enumerate().filter(|(_, is_point)| **is_point);
+    for (slot, _) in points {
+        let slot = slot as u32;
+        let around = loops.iter().filter(|(head, end)| (*head..=*end).contains(&slot));
+        let (first, last) =
+            around.fold((u32::MAX, 0), |(first, last), (head, end)| (first.min(*head), last.max(*end)));
+        if first > last {
+            continue;
+        }
+        let from = comparisons.partition_point(|(at, _)| *at < first);
+        let to = comparisons.partition_point(|(at, _)| *at <= last);
+        let mut numbers: Vec<i64> = alloc::vec![-1, 0, 1, 0xff, 0xffff, i32::MAX.into(), u32::MAX.into()];
+        // More would make every step of widening small.
+        for (_, number) in comparisons[from..to].iter().take(256) {
+            numbers.extend([number.saturating_sub(1), *number, number.saturating_add(1)]);
+            if i32::try_from(*number).is_ok_and(|number| number < 0) {
+                numbers.push(i64::from(*number as u32));
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        limits.insert(slot, numbers);
     }
-    numbers.sort_unstable();
-    numbers.dedup();
-    // Many numbers would only make steps small.
-    if numbers.len() > 4096 {
-        let every = numbers.len() / 2048;
-        let mut index = 0;
-        numbers.retain(|_| {
-            index += 1;
-            index % every == 0
-        });
-    }
-    numbers
+    limits
 }
 
-/// Bounds of numbers in `state`: what a counter is compared with is often one of them.
-fn bounds(state: &State, numbers: &mut Vec<i64>) {
+/// Bounds of numbers that are the same in both states: what a counter is compared with is often one of them.
+fn invariants(a: &State, b: &State, numbers: &mut Vec<i64>) {
     let mut add = |scalar: &Scalar| {
-        if scalar.smax() < i64::from(u32::MAX) && scalar.smin() > -i64::from(u32::MAX) {
-            numbers.extend([scalar.smin(), scalar.smax(), scalar.smax() + 1]);
+        if scalar.smax() <= i64::from(u32::MAX) && scalar.smin() >= -i64::from(u32::MAX) {
+            numbers.extend([scalar.smin(), scalar.smax(), scalar.smax() - 1, scalar.smax() + 1]);
         }
     };
-    for value in state.registers.iter().chain(state.frame().stack.slots.iter().map(|slot| &slot.value)) {
-        match &value.content {
-            Content::Scalar(scalar) => add(scalar),
-            Content::Pointer(pointer) => add(&pointer.variable),
-            Content::Unusable => {}
+    let slots = |state: &State| state.frame().stack.slots.clone();
+    let stacks = slots(a);
+    let others = slots(b);
+    let pairs = a.registers.iter().zip(&b.registers).chain(
+        stacks
+            .iter()
+            .zip(&others)
+            .filter(|(a, b)| (a.index, a.start, a.bytes) == (b.index, b.start, b.bytes))
+            .map(|(a, b)| (&a.value, &b.value)),
+    );
+    for (a, b) in pairs.filter(|(a, b)| a.content == b.content) {
+        if let (Content::Scalar(scalar), Content::Scalar(_)) = (&a.content, &b.content) {
+            add(scalar);
         }
     }
 }
@@ -394,7 +402,9 @@ fn are_alike(a: &State, b: &State, forced: bool) -> bool {
                 (Region::Record { bytes: x, .. }, Region::Record { bytes: y, .. }) => x == y,
                 (x, y) => x == y,
             };
-            regions && x.nullable == y.nullable && (!rigid || x.fixed == y.fixed && x.variable == y.variable)
+            regions
+                && x.nullable == y.nullable
+                && (!(rigid || x.nullable) || x.fixed == y.fixed && x.variable == y.variable)
         }
         _ => false,
     };

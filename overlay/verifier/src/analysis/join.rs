@@ -1,5 +1,6 @@
 //! Joins and widening. Nothing here is trusted: a wrong result is a state that the check refuses.
 
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -16,28 +17,70 @@ type Name = (Id, i64);
 /// The name of pointers that are not null where others may be.
 const NOT_NULL: Name = (Id::MAX, 0);
 
-/// Widening steps towards these, ascending.
-pub(super) struct Thresholds(pub(super) Vec<i64>);
+/// Times that a value may grow before it is widened.
+const EXACT: u32 = 3;
 
-impl Thresholds {
-    fn above(&self, number: i64) -> Option<i64> {
-        self.0.get(self.0.partition_point(|threshold| *threshold < number)).copied()
-    }
+/// Times that it is widened to a number of its loop.
+const FINE: u32 = 24;
 
-    fn below(&self, number: i64) -> Option<i64> {
-        let place = self.0.partition_point(|threshold| *threshold <= number);
-        place.checked_sub(1).and_then(|place| self.0.get(place)).copied()
+/// Times that it is widened to one of the usual bounds.
+const ROUGH: u32 = 8;
+
+/// Usual bounds, ascending.
+const USUAL: [i64; 10] =
+    [-1, 0, 0xff, 0x7fff, 0xffff, 0x1_0000, i32::MIN as i64, i32::MAX as i64, u32::MAX as i64, 1 << 40];
+
+/// How the values of a state have grown, and what they are widened to.
+#[derive(Default)]
+pub(super) struct Growth {
+    /// By place, how often.
+    times: BTreeMap<u32, u32>,
+    /// Numbers of the loop, ascending.
+    pub(super) limits: Vec<i64>,
+}
+
+impl Growth {
+    /// The set that a value at `place`, which was `old` and has to be `new` at least, becomes.
+    fn widen(&mut self, place: u32, old: &Scalar, new: &Scalar) -> Scalar {
+        if old == new {
+            return *new;
+        }
+        let times = self.times.entry(place).or_default();
+        *times += 1;
+        match *times {
+            0..=EXACT => *new,
+            times if times <= EXACT + FINE => widened(old, new, &self.limits),
+            times if times <= EXACT + FINE + ROUGH => widened(old, new, &USUAL),
+            _ => widened(old, new, &[]),
+        }
     }
 }
 
-/// Joins `a`, the older, with `b`. With thresholds, what grew is widened.
-pub(super) fn join(a: &State, b: &State, widen: Option<&Thresholds>) -> State {
-    let mut joiner = Joiner { a, b, widen, names: Vec::new(), last_id: 0 };
+fn above(limits: &[i64], number: i64) -> Option<i64> {
+    limits.get(limits.partition_point(|limit| *limit < number)).copied()
+}
+
+fn below(limits: &[i64], number: i64) -> Option<i64> {
+    let place = limits.partition_point(|limit| *limit <= number);
+    place.checked_sub(1).and_then(|place| limits.get(place)).copied()
+}
+
+/// Joins `a`, the older, with `b`. With `growth`, what keeps growing is widened.
+pub(super) fn join(a: &State, b: &State, growth: Option<&mut Growth>) -> State {
+    let mut joiner = Joiner { growth, place: 0, names: Vec::new(), pointers: Vec::new(), last_id: 0 };
     let mut state = State::new();
     for (index, place) in state.registers.iter_mut().enumerate() {
+        joiner.place = index as u32;
         *place = joiner.value(&a.registers[index], &b.registers[index]);
     }
-    let frames = a.shared.frames.iter().zip(&b.shared.frames).map(|(a, b)| joiner.frame(a, b)).collect();
+    let frames = a
+        .shared
+        .frames
+        .iter()
+        .zip(&b.shared.frames)
+        .enumerate()
+        .map(|(depth, (a, b))| joiner.frame(depth as u32, a, b))
+        .collect();
     let references = a
         .shared
         .references
@@ -52,10 +95,12 @@ pub(super) fn join(a: &State, b: &State, widen: Option<&Thresholds>) -> State {
 }
 
 struct Joiner<'a> {
-    a: &'a State,
-    b: &'a State,
-    widen: Option<&'a Thresholds>,
+    growth: Option<&'a mut Growth>,
+    /// Counts the values seen: the same place has the same number each time.
+    place: u32,
     names: Vec<(Name, Name, Id)>,
+    /// Identities of packet pointers.
+    pointers: Vec<Id>,
     last_id: Id,
 }
 
@@ -85,13 +130,13 @@ impl Joiner<'_> {
             },
             _ => return Value::UNUSABLE,
         };
-        Value { content, id, progress: [None; LOOPS] }
+        Value { content, id, shifted: 0, progress: [None; LOOPS] }
     }
 
-    fn scalar(&self, a: &Scalar, b: &Scalar) -> Scalar {
+    fn scalar(&mut self, a: &Scalar, b: &Scalar) -> Scalar {
         let union = a.union(b);
-        match self.widen {
-            Some(thresholds) => widened(a, &union, thresholds),
+        match &mut self.growth {
+            Some(growth) => growth.widen(self.place, a, &union),
             None => union,
         }
     }
@@ -125,14 +170,19 @@ impl Joiner<'_> {
             (Some(first), Some(second)) if variable.get().is_none() => self.id(first, second),
             _ => 0,
         };
+        if region == Region::Packet {
+            self.pointers.push(id);
+        }
         Some((Pointer { region, nullable, fixed: a.fixed, variable }, id))
     }
 
-    fn frame(&mut self, a: &Frame, b: &Frame) -> Frame {
+    fn frame(&mut self, depth: u32, a: &Frame, b: &Frame) -> Frame {
+        let base = (depth + 1) << 8;
         let caller = match (&a.caller, &b.caller) {
             (Some(x), Some(y)) => {
                 let mut saved = *x.saved;
-                for (place, other) in saved.iter_mut().zip(&*y.saved) {
+                for (index, (place, other)) in saved.iter_mut().zip(&*y.saved).enumerate() {
+                    self.place = base + index as u32;
                     *place = self.value(place, other);
                 }
                 let callback = match (&x.callback, &y.callback) {
@@ -145,6 +195,7 @@ impl Joiner<'_> {
         };
         let mut slots = Vec::new();
         for x in &a.stack.slots {
+            self.place = base + 16 + u32::from(x.index);
             let Some(y) = b.stack.get(x.index) else {
                 continue;
             };
@@ -180,7 +231,8 @@ impl Joiner<'_> {
             distances: Vec::new(),
         };
         for (x, y, id) in &self.names {
-            if *x == NOT_NULL || *y == NOT_NULL {
+            let constants = x.0 == 0 && y.0 == 0 && !self.pointers.contains(id);
+            if *x == NOT_NULL || *y == NOT_NULL || constants {
                 continue;
             }
             let range = |facts: &PacketFacts, name: Name| i64::from(facts.range(name.0)) - name.1;
@@ -203,7 +255,6 @@ impl Joiner<'_> {
                 }
             }
         }
-        let _ = (self.a, self.b);
         packet
     }
 }
@@ -216,18 +267,15 @@ fn name(id: Id, number: &Scalar, distance: i64) -> Option<Name> {
     }
 }
 
-fn widened(old: &Scalar, new: &Scalar, thresholds: &Thresholds) -> Scalar {
-    if old == new {
-        return *new;
-    }
+fn widened(old: &Scalar, new: &Scalar, limits: &[i64]) -> Scalar {
     let smax =
-        if new.smax() > old.smax() { thresholds.above(new.smax()).unwrap_or(i64::MAX) } else { new.smax() };
+        if new.smax() > old.smax() { above(limits, new.smax()).unwrap_or(i64::MAX) } else { new.smax() };
     let smin =
-        if new.smin() < old.smin() { thresholds.below(new.smin()).unwrap_or(i64::MIN) } else { new.smin() };
+        if new.smin() < old.smin() { below(limits, new.smin()).unwrap_or(i64::MIN) } else { new.smin() };
     let umax = if new.umax() > old.umax() {
         i64::try_from(new.umax())
             .ok()
-            .and_then(|umax| thresholds.above(umax))
+            .and_then(|umax| above(limits, umax))
             .map_or(u64::MAX, |umax| umax as u64)
     } else {
         new.umax()
@@ -235,7 +283,7 @@ fn widened(old: &Scalar, new: &Scalar, thresholds: &Thresholds) -> Scalar {
     let umin = if new.umin() < old.umin() {
         i64::try_from(new.umin())
             .ok()
-            .and_then(|umin| thresholds.below(umin))
+            .and_then(|umin| below(limits, umin))
             .map_or(0, |umin| umin.max(0) as u64)
     } else {
         new.umin()

@@ -108,6 +108,7 @@ pub fn analyse(object: &ObjectImage, program: usize, options: &Options) -> Resul
                 return finish(object, program, options, &prepared, proof, &accesses, statistics);
             }
             // The more patient way knows more: what it says is nearer to the truth.
+            Err(found) if options.max_states == 15 => return Err(found),
             Err(found) => match (&found.reason, &rejection) {
                 (RejectionReason::Steps { .. }, Some(_)) => {}
                 _ => rejection = Some(found),

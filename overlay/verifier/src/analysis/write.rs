@@ -100,13 +100,9 @@ impl Renamer {
 pub(super) fn facts(state: &State) -> Facts {
     let mut renamer = Renamer { names: Vec::new(), next: 0 };
     let shared = &state.shared;
-    let mut packets = Vec::new();
     let mut count = |value: &Value| {
         let times = match &value.content {
             Content::Pointer(pointer) => {
-                if pointer.region == Region::Packet {
-                    packets.push(value.id);
-                }
                 if let Region::Record { reference, .. } = pointer.region {
                     renamer.count(reference, 2);
                 }
@@ -127,12 +123,12 @@ pub(super) fn facts(state: &State) -> Facts {
     for reference in &shared.references {
         renamer.count(reference.id, 2);
     }
+    let used = |renamer: &Renamer, id: Id| id == 0 || renamer.names.iter().any(|(known, ..)| *known == id);
     let variable: Vec<_> =
-        shared.packet.variable.iter().filter(|(id, range)| *range > 0 && packets.contains(id)).collect();
+        shared.packet.variable.iter().filter(|(id, range)| *range > 0 && used(&renamer, *id)).collect();
     for (id, _) in &variable {
         renamer.count(*id, 1);
     }
-    let used = |renamer: &Renamer, id: Id| id == 0 || renamer.names.iter().any(|(known, ..)| *known == id);
     let distances: Vec<_> = shared
         .packet
         .distances

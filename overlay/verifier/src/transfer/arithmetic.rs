@@ -40,6 +40,8 @@ pub(super) fn alu(
                 && (source == Operand::Register(destination) || first.id != 0 && first.id == second.id);
             if cancels {
                 Value::scalar(Scalar::constant(0))
+            } else if let Some(value) = extended(state, op, width, destination, a, b) {
+                value
             } else {
                 Value {
                     progress: progress(op, width, &first, a, &second, b),
@@ -68,8 +70,14 @@ pub(super) fn alu(
             }
             _ => return Err(on_pointer(destination, pointer)),
         },
-        (Content::Pointer(a), Content::Pointer(b)) if (op, width) == (Alu::Subtract, Width::W64) => {
-            difference(state, destination, &first, a, &second, b)?
+        (Content::Pointer(a), Content::Pointer(b)) if op == Alu::Subtract => {
+            let difference = difference(state, destination, &first, a, &second, b)?;
+            match difference.as_scalar() {
+                Some(number) if width == Width::W32 && number.umax() > u64::from(u32::MAX) => {
+                    Value::scalar(number.truncate(4))
+                }
+                _ => difference,
+            }
         }
         (Content::Pointer(pointer), _) | (_, Content::Pointer(pointer)) => {
             return Err(on_pointer(destination, pointer));
@@ -80,6 +88,34 @@ pub(super) fn alu(
     };
     state.set(destination, value);
     Ok(())
+}
+
+/// What the two shifts by 32 give with which compilers extend a number of 32 bits, and a mask of 32 bits: the number
+/// itself, if it fits.
+fn extended(
+    state: &mut State,
+    op: Alu,
+    width: Width,
+    register: Register,
+    a: &Scalar,
+    b: &Scalar,
+) -> Option<Value> {
+    if width == Width::W32 || a.get().is_some() {
+        return None;
+    }
+    match (op, b.get()?) {
+        (Alu::ShiftLeft, 32) if a.umax() <= u64::from(u32::MAX) => {
+            let id = state.identify(register);
+            Some(Value { shifted: id, ..Value::scalar(arithmetic(op, width, a, b)) })
+        }
+        (Alu::ShiftRight, 32) | (Alu::ShiftRightArithmetic, 32) => {
+            let shifted = state.get(register).shifted;
+            let same = shifted != 0 && (op == Alu::ShiftRight || a.smin() >= 0);
+            same.then(|| Value { id: shifted, ..Value::scalar(arithmetic(op, width, a, b)) })
+        }
+        (Alu::And, 0xffff_ffff) if a.umax() <= u64::from(u32::MAX) => Some(state.get(register)),
+        _ => None,
+    }
 }
 
 /// What a move gives.
@@ -156,7 +192,9 @@ fn moved_pointer(
     let (Content::Pointer(pointer), Content::Scalar(scalar)) = (&value.content, &by.content) else {
         return Err(Reason::Uninitialised { register: index });
     };
-    if pointer.nullable {
+    // Compilers move the result of a lookup before they test it. That is defined while the distance is constant: the
+    // sum is then the distance itself where the result was null.
+    if pointer.nullable && (scalar.get().is_none() || !matches!(pointer.region, Region::MapValue(_))) {
         return Err(Reason::MaybeNull { register: index });
     }
     let movable = match pointer.region {
@@ -186,6 +224,7 @@ fn moved_pointer(
         return Ok(Value {
             content: Content::Pointer(Pointer { fixed: fixed as i32, ..*pointer }),
             id: value.id,
+            shifted: 0,
             progress: value.advanced(distance, distance),
         });
     }
@@ -195,6 +234,16 @@ fn moved_pointer(
         _ => state.fresh(),
     };
     let variable = arithmetic(op, Width::W64, &pointer.variable, scalar);
+    // What is known to lie behind the old pointer lies behind the new one, less the distance.
+    let base = if pointer.variable.get() == Some(0) { Some(0) } else { Some(value.id).filter(|id| *id != 0) };
+    if let Some(base) = base
+        && pointer.region == Region::Packet
+        && !back
+        && scalar.smin() >= 0
+    {
+        let range = i64::from(state.shared.packet.range(base)).saturating_sub(scalar.smax());
+        state.packet_range(id, range);
+    }
     let progress = match op {
         Alu::Add => value.advanced(scalar.smin(), scalar.smax()),
         _ => match (scalar.smax().checked_neg(), scalar.smin().checked_neg()) {
@@ -202,7 +251,7 @@ fn moved_pointer(
             _ => [None; LOOPS],
         },
     };
-    Ok(Value { content: Content::Pointer(Pointer { variable, ..*pointer }), id, progress })
+    Ok(Value { content: Content::Pointer(Pointer { variable, ..*pointer }), id, shifted: 0, progress })
 }
 
 /// The number of bytes between two pointers into the same region.

@@ -146,6 +146,10 @@ fn null_check(
             Next::Two(fall, jump, state.clone())
         });
     }
+    if pointer.fixed != 0 {
+        // Moved from null it is not 0.
+        return Err(Reason::MaybeNull { register: register.index() as u8 });
+    }
     let mut jumped = state.clone();
     jumped.resolve(id, equal);
     state.resolve(id, !equal);

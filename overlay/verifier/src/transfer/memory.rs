@@ -74,7 +74,9 @@ pub(super) fn locate(
                 .checked_add(offset)
                 .and_then(|last| last.checked_add_unsigned(bytes))
                 .ok_or(Reason::PointerRange { register: index })?;
-            if min < 0 || last > i64::from(checked) {
+            // Or from the packet's start, to the farthest that it may lead to.
+            let inside = last <= i64::from(checked) || end <= i64::from(state.shared.packet.range(0));
+            if min < 0 || !inside {
                 return Err(Reason::PacketBounds { min, max, bytes, checked: checked.into() });
             }
             Ok(Place::Data)
