@@ -7,8 +7,11 @@
 //! - [`speed`] measures them in turns.
 //! - [`oracle`] generates programs and compares every concrete state with what their proofs claim.
 //!
+//! [`conformance`] runs the public suite.
+//!
 //! The unsafe code of all this is here; its users have none.
 
+pub mod conformance;
 pub mod oracle;
 pub mod peer;
 pub mod run;

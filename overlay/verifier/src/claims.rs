@@ -238,7 +238,9 @@ impl Comparison<'_> {
             }
         }
         for distance in &facts.distances {
-            let (Some(held), Some(base)) = (self.number(distance.id), self.number(distance.base)) else { continue };
+            let (Some(held), Some(base)) = (self.number(distance.id), self.number(distance.base)) else {
+                continue;
+            };
             let is = (length as u64).wrapping_sub(base).wrapping_sub(i64::from(distance.fixed) as u64);
             if held != is {
                 return Err(format!("{held:#x} is not the distance {is:#x} to the packet's end"));

@@ -20,7 +20,10 @@ pub fn distort(proof: &Proof, choose: &mut dyn FnMut(usize) -> usize) -> Proof {
         _ => {
             // A loop that ended by itself gets fuel, or the other way round.
             if copy.fuel.is_empty() || choose(2) == 0 {
-                let head = copy.ranks.get(choose(copy.ranks.len().max(1))).map_or(choose(64) as u32, |rank| rank.head);
+                let head = copy
+                    .ranks
+                    .get(choose(copy.ranks.len().max(1)))
+                    .map_or(choose(64) as u32, |rank| rank.head);
                 copy.fuel.push(head);
             } else {
                 copy.fuel.swap_remove(choose(copy.fuel.len()));

@@ -19,7 +19,7 @@ pub struct Bounds {
 }
 
 /// Tries generated programs, and every so often one made from `samples` (objects with the number of a program). The same
-/// `seed` gives the same programs.
+/// `seed` gives the same programs. What was done is added to `counts`.
 ///
 /// # Errors
 ///
@@ -29,9 +29,9 @@ pub fn campaign(
     samples: &[(ObjectImage, usize)],
     bounds: &Bounds,
     effort: &Effort,
-) -> Result<Counts, Box<Finding>> {
+    counts: &mut Counts,
+) -> Result<(), Box<Finding>> {
     let start = Instant::now();
-    let mut counts = Counts::default();
     let mut seeds = Seeded(seed);
     while counts.programs < bounds.programs && start.elapsed() < bounds.time {
         let mut source = Seeded(seeds.next());
@@ -42,7 +42,7 @@ pub fn campaign(
             let generated = object(&mut source);
             if source.chance(15) { mutated(&generated, 0, &mut source) } else { generated }
         };
-        trial(object, &mut source, effort, &mut counts)?;
+        trial(object, &mut source, effort, counts)?;
     }
-    Ok(counts)
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod subset;
 
 use std::cell::Cell;
 use std::ptr;
+use std::time::Duration;
 
 use rbpf::EbpfVmRaw;
 use uio_bpf::helper::FUNCTIONS;
@@ -15,6 +16,7 @@ use uio_bpf::invocation::Invocation;
 use uio_bpf::services::Services;
 
 use crate::run::{Bound, Memory, Pages, PrepareError, Protection, Verified};
+use crate::speed::median_of;
 pub use subset::{Unsupported, unsupported};
 
 /// Bytes of machine code that rbpf makes of one slot at most, by its encoder's longest case, and then some.
@@ -38,12 +40,15 @@ fn forward<const INDEX: usize>(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u
 /// Helpers that samples and generated programs use, with their places in [`FUNCTIONS`].
 macro_rules! forwards {
     ($($index:literal)*) => {
-        [$(forward::<$index> as fn(u64, u64, u64, u64, u64) -> u64),*]
+        [$(forward::<$index> as Forward),*]
     };
 }
 
+/// A helper as rbpf takes it.
+type Forward = fn(u64, u64, u64, u64, u64) -> u64;
+
 /// By place in [`FUNCTIONS`].
-static FORWARDS: [fn(u64, u64, u64, u64, u64) -> u64; 40] = forwards!(
+static FORWARDS: [Forward; 40] = forwards!(
     0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39
 );
 
@@ -67,12 +72,12 @@ fn bytes(bound: &Bound) -> Vec<u8> {
 
 /// A program that passed the check, in rbpf.
 pub struct Peer {
-    // First: it refers to the two behind it.
+    // First: it refers to the program and the pages.
     vm: EbpfVmRaw<'static>,
     compiled: bool,
     bound: Verified,
     _program: Box<[u8]>,
-    _pages: Option<Pages>,
+    pages: Option<Pages>,
 }
 
 impl Peer {
@@ -108,7 +113,33 @@ impl Peer {
             vm.jit_compile().map_err(said)?;
             pages = Some(open);
         }
-        Ok(Self { vm, compiled: compile, bound: verified, _program: program, _pages: pages })
+        Ok(Self { vm, compiled: compile, bound: verified, _program: program, pages })
+    }
+
+    /// The median of `times` compilations by rbpf into memory that is already there.
+    ///
+    /// # Errors
+    ///
+    /// [`PrepareError::Peer`] if rbpf says no.
+    pub fn compile_time(&mut self, times: usize) -> Result<Duration, PrepareError> {
+        let said = |error: rbpf::lib::Error| PrepareError::Peer(format!("{error:?}"));
+        let size = CODE_BYTES_MIN + CODE_BYTES_PER_SLOT * self.bound().slots().len();
+        let mut open = Pages::new(size, Protection::Open)?;
+        open.bytes_mut().fill(0);
+        let mut result = Ok(());
+        let time = median_of(times, || {
+            let memory = open.bytes_mut();
+            // SAFETY: the pages become this value's below, and outlive the machine there.
+            let memory: &'static mut [u8] =
+                unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), memory.len()) };
+            let compiled = self.vm.set_jit_exec_memory(memory).and_then(|()| self.vm.jit_compile());
+            if let Err(error) = compiled {
+                result = Err(said(error));
+            }
+        });
+        self.compiled = true;
+        self.pages = Some(open);
+        result.map(|()| time)
     }
 
     /// The program with its maps.

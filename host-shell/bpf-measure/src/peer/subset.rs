@@ -26,6 +26,9 @@ impl fmt::Display for Unsupported {
     }
 }
 
+/// Opcode of the jump with a 32-bit offset.
+const LONG_JUMP: u8 = 0x06;
+
 /// The first thing in the program that rbpf's interpreter, or its JIT (`compiled`), does not run right, if there is one.
 #[must_use]
 pub fn unsupported(bound: &Bound, compiled: bool) -> Option<Unsupported> {
@@ -43,6 +46,11 @@ pub fn unsupported(bound: &Bound, compiled: bool) -> Option<Unsupported> {
     }
     executable.operations().iter().find_map(|(slot, operation)| {
         let what = match operation {
+            Operation::Jump { .. }
+                if bound.slots().get(slot as usize).is_some_and(|raw| *raw as u8 == LONG_JUMP) =>
+            {
+                "32-bit jump"
+            }
             Operation::Alu { op: Alu::SignedDivide | Alu::SignedModulo, .. } => "signed division",
             Operation::MoveSigned { .. } => "sign-extending move",
             Operation::Swap { order: ByteOrder::Swap, .. } => "unconditional swap",

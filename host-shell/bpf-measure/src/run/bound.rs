@@ -81,6 +81,13 @@ impl Bound {
         &self.maps
     }
 
+    /// Discards the records that a run, stopped by fuel, did not give back.
+    pub(super) fn abandon(&self, invocation: &Invocation<'_>) {
+        for map in &self.maps {
+            map.abandon(invocation);
+        }
+    }
+
     /// Its instructions, bound.
     #[must_use]
     pub const fn executable(&self) -> &Executable {
@@ -136,7 +143,9 @@ impl Verified {
         invocation.fuel.set(FUEL);
         // SAFETY: the program passed the check for contexts of its kind; the memory is borrowed alone. A context of another
         // kind is refused.
-        unsafe { self.interpret_with(&invocation) }
+        let result = unsafe { self.interpret_with(&invocation) };
+        self.bound.abandon(&invocation);
+        result
     }
 
     /// # Safety
@@ -219,7 +228,9 @@ impl Compiled {
         let invocation = Invocation::new(memory.kind(), first, second, services);
         invocation.fuel.set(FUEL);
         // SAFETY: the program passed the check for contexts of its kind; the memory is borrowed alone.
-        unsafe { self.run_with(&invocation) }
+        let result = unsafe { self.run_with(&invocation) };
+        self.bound.abandon(&invocation);
+        result
     }
 
     /// # Safety

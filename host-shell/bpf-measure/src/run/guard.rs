@@ -229,9 +229,7 @@ impl Bound {
         };
         // SAFETY: the guard refuses every access and every call of a helper that the run does not own the memory for.
         let result = unsafe { machine.run(&self.executable, &invocation, &mut guard) };
-        for map in &self.maps {
-            map.abandon(&raw const invocation);
-        }
+        self.abandon(&invocation);
         if let Some(violation) = guard.violation {
             return Contained::Violated(violation);
         }

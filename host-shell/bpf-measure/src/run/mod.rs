@@ -8,6 +8,7 @@ mod pages;
 mod regions;
 mod services;
 
+pub(crate) use bound::emit;
 pub use bound::{Bound, Compiled, PrepareError, Verified};
 pub use guard::{Contained, Violation, ViolationKind, Watch, Watched};
 pub use input::{Input, Memory, Output};

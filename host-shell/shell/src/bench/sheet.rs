@@ -89,6 +89,12 @@ impl Sheet {
         self.row(name).goal = Some(goal);
     }
 
+    /// The published figure beside a row.
+    pub(super) fn peer(&self, name: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.metric.name == name)?;
+        row.metric.peer.map(|peer| peer.value)
+    }
+
     fn row(&mut self, name: &str) -> &mut Row {
         let row = self.rows.iter_mut().find(|row| row.metric.name == name);
         row.unwrap_or_else(|| panic!("no metric `{name}`"))
