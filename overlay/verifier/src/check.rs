@@ -161,6 +161,28 @@ struct Walk<'a> {
     steps: u64,
     limit: u64,
     most_waiting: usize,
+    /// By slot, if wanted, the states that were held before its instruction.
+    #[cfg(feature = "oracle")]
+    seen: Option<Vec<Vec<State>>>,
+}
+
+/// As [`check`], and gives by slot all states that it held before the instruction there.
+///
+/// # Errors
+///
+/// As [`check`].
+#[cfg(feature = "oracle")]
+pub(crate) fn check_seen(
+    object: &ObjectImage,
+    program: usize,
+    proof: &Proof,
+) -> Result<(Checked, Vec<Vec<State>>), CheckError> {
+    let program = Program::new(object, program)?;
+    let mut walk = Walk::new(&program, proof)?;
+    walk.seen = Some(alloc::vec![Vec::new(); program.code.len() as usize]);
+    walk.run()?;
+    let seen = walk.seen.take().unwrap_or_default();
+    Ok((walk.finish(), seen))
 }
 
 impl<'a> Walk<'a> {
@@ -207,6 +229,8 @@ impl<'a> Walk<'a> {
             steps: 0,
             limit: STEPS_AT_LEAST + STEPS * (marks.len() as u64 + states),
             most_waiting: 0,
+            #[cfg(feature = "oracle")]
+            seen: None,
             marks,
         })
     }
@@ -245,6 +269,10 @@ impl<'a> Walk<'a> {
                 return Err(at(CheckReason::Budget { limit: self.limit }));
             }
             let operation = self.program.code.get(slot).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
+            #[cfg(feature = "oracle")]
+            if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(slot as usize)) {
+                seen.push(state.clone());
+            }
             let next = step(self.program, &mut self.usage, &mut state, slot, operation)
                 .map_err(|reason| at(CheckReason::Unsafe(reason)))?;
             slot = match next {

@@ -13,6 +13,10 @@ extern crate alloc;
 pub mod analysis;
 pub mod certificate;
 mod check;
+#[cfg(feature = "oracle")]
+mod claims;
+#[cfg(feature = "oracle")]
+mod distort;
 pub mod domain;
 mod facts;
 mod program;
@@ -27,6 +31,10 @@ mod value;
 mod oracle_tests;
 
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};
+#[cfg(feature = "oracle")]
+pub use claims::{Claims, Concrete};
+#[cfg(feature = "oracle")]
+pub use distort::distort;
 pub use program::MAX_SLOTS;
 pub use proof::{Proof, ProofError};
 pub use reason::Reason;

@@ -218,7 +218,7 @@ fn moved_pointer(
         let (Some(distance), Some(fixed)) = (distance, fixed) else {
             return Err(Reason::PointerRange { register: index });
         };
-        if fixed.abs() > MAX_OFFSET {
+        if fixed.unsigned_abs() > MAX_OFFSET.unsigned_abs() {
             return Err(Reason::PointerRange { register: index });
         }
         return Ok(Value {

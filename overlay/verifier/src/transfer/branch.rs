@@ -75,7 +75,10 @@ pub(super) fn branch(
             null_check(state, register, (pointer, second.id), scalar, (condition, width), (fall, jump))
         }
         (Content::Pointer(a), Content::Pointer(b)) => {
-            if width == Width::W32 {
+            let packet = |region| matches!(region, Region::Packet | Region::PacketMeta | Region::PacketEnd);
+            let related = a.region == b.region || packet(a.region) && packet(b.region);
+            // The order of unrelated addresses, and common bits of any, tell where things are.
+            if width == Width::W32 || !related || condition == Condition::BitsSet {
                 return Err(leak(left, a));
             }
             let mut jumped = Box::new(state.clone());
