@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
             let operation = self.program.code.get(slot).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
             #[cfg(feature = "oracle")]
             if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(slot as usize)) {
-                seen.push(state.clone());
+                seen.push((*state).clone());
             }
             let next = step(self.program, &mut self.usage, &mut state, slot, operation)
                 .map_err(|reason| at(CheckReason::Unsafe(reason)))?;
