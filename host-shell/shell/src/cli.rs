@@ -82,6 +82,7 @@ The guest is not paused, and runs on after you leave.")]
 Examples:
   uio-shell bench core                  a table; takes some minutes, stops at Ctrl-C
   uio-shell bench core --json           one JSON object a row, with how it was measured
+  uio-shell bench bpf                   eBPF: speed, verification, soundness
 Exits 0 if every goal that could be measured is met, else 1.")]
     Bench {
         /// What to measure
@@ -138,6 +139,12 @@ docs/guide/verification.md describes the API.")]
 pub enum Suite {
     /// Boot, attach, overlay, extensions, gates, files
     Core {
+        /// One JSON object a row
+        #[arg(long)]
+        json: bool,
+    },
+    /// eBPF: conformance, speed beside rbpf and C, analysis and check, soundness
+    Bpf {
         /// One JSON object a row
         #[arg(long)]
         json: bool,

@@ -260,8 +260,11 @@ pub(crate) fn doctor(json: bool) -> Verdict {
 }
 
 pub(crate) fn bench(suite: Suite) -> Verdict {
-    let Suite::Core { json } = suite;
-    Ok(if uio_shell::bench::core(json)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let met = match suite {
+        Suite::Core { json } => uio_shell::bench::core(json)?,
+        Suite::Bpf { json } => uio_shell::bench::bpf(json)?,
+    };
+    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) fn guard(parent: u32, program: &str, arguments: &[String]) -> Verdict {

@@ -1,5 +1,6 @@
 //! The guest's half: one walk over program and proof.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -151,7 +152,7 @@ struct Walk<'a> {
     marks: Vec<Mark>,
     usage: Usage,
     /// States at slots, to be walked from.
-    waiting: Vec<(State, u32)>,
+    waiting: Vec<(Box<State>, u32)>,
     /// Which states of each point were reached.
     reached: Vec<Vec<bool>>,
     /// Reached and not yet walked from: point and state.
@@ -160,6 +161,28 @@ struct Walk<'a> {
     steps: u64,
     limit: u64,
     most_waiting: usize,
+    /// By slot, if wanted, the states that were held before its instruction.
+    #[cfg(feature = "oracle")]
+    seen: Option<Vec<Vec<State>>>,
+}
+
+/// As [`check`], and gives by slot all states that it held before the instruction there.
+///
+/// # Errors
+///
+/// As [`check`].
+#[cfg(feature = "oracle")]
+pub(crate) fn check_seen(
+    object: &ObjectImage,
+    program: usize,
+    proof: &Proof,
+) -> Result<(Checked, Vec<Vec<State>>), CheckError> {
+    let program = Program::new(object, program)?;
+    let mut walk = Walk::new(&program, proof)?;
+    walk.seen = Some(alloc::vec![Vec::new(); program.code.len() as usize]);
+    walk.run()?;
+    let seen = walk.seen.take().unwrap_or_default();
+    Ok((walk.finish(), seen))
 }
 
 impl<'a> Walk<'a> {
@@ -199,13 +222,15 @@ impl<'a> Walk<'a> {
             program,
             proof,
             usage: Usage::new(program),
-            waiting: alloc::vec![(program.entry(), 0)],
+            waiting: alloc::vec![(Box::new(program.entry()), 0)],
             reached: proof.points.iter().map(|point| alloc::vec![false; point.states.len()]).collect(),
             pending: Vec::new(),
             fuel: Vec::new(),
             steps: 0,
             limit: STEPS_AT_LEAST + STEPS * (marks.len() as u64 + states),
             most_waiting: 0,
+            #[cfg(feature = "oracle")]
+            seen: None,
             marks,
         })
     }
@@ -219,7 +244,7 @@ impl<'a> Walk<'a> {
                 let state = point.states[index as usize]
                     .state()
                     .map_err(|error| CheckError { slot: point.slot, reason: CheckReason::Proof(error) })?;
-                self.follow(state, point.slot, true)?;
+                self.follow(Box::new(state), point.slot, true)?;
             } else {
                 return Ok(());
             }
@@ -227,7 +252,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks until the program ends or a point of the proof is reached; other ways of branches wait.
-    fn follow(&mut self, mut state: State, mut slot: u32, mut stated: bool) -> Result<(), CheckError> {
+    fn follow(&mut self, mut state: Box<State>, mut slot: u32, mut stated: bool) -> Result<(), CheckError> {
         loop {
             let at = |reason| CheckError { slot, reason };
             let mark = self.marks.get(slot as usize).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
@@ -244,6 +269,10 @@ impl<'a> Walk<'a> {
                 return Err(at(CheckReason::Budget { limit: self.limit }));
             }
             let operation = self.program.code.get(slot).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
+            #[cfg(feature = "oracle")]
+            if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(slot as usize)) {
+                seen.push(state.clone());
+            }
             let next = step(self.program, &mut self.usage, &mut state, slot, operation)
                 .map_err(|reason| at(CheckReason::Unsafe(reason)))?;
             slot = match next {

@@ -86,7 +86,7 @@ impl Facts {
             Rc::new(Shared { frames, packet: self.packet.clone(), references: self.references.clone() });
         let mut largest = 0;
         let mut fine = true;
-        state.for_all(&mut |value| {
+        state.for_all(&|_| true, &mut |value| {
             largest = largest.max(value.id);
             if let Content::Pointer(pointer) = &value.content {
                 // What may be null is null together with all that have its identity: there must be one.

@@ -13,6 +13,10 @@ extern crate alloc;
 pub mod analysis;
 pub mod certificate;
 mod check;
+#[cfg(feature = "oracle")]
+mod claims;
+#[cfg(feature = "oracle")]
+mod distort;
 pub mod domain;
 mod facts;
 mod program;
@@ -23,7 +27,14 @@ mod state;
 mod transfer;
 mod value;
 
+#[cfg(all(test, feature = "analysis"))]
+mod oracle_tests;
+
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};
+#[cfg(feature = "oracle")]
+pub use claims::{Claims, Concrete};
+#[cfg(feature = "oracle")]
+pub use distort::distort;
 pub use program::MAX_SLOTS;
 pub use proof::{Proof, ProofError};
 pub use reason::Reason;

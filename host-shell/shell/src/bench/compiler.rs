@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::BenchError;
-use super::workbench::Workbench;
+use super::folder::Folder;
 use crate::machine::image::workspace;
 use uio_prerequisites::is_installed;
 
 /// Compiles a shared library for the host.
-pub(super) fn library(bench: &Workbench, name: &str, source: &str) -> Result<PathBuf, BenchError> {
-    let file = write(bench, name, source)?;
-    let library = bench.path(&format!("{name}.so"));
+pub(super) fn library(folder: &Folder, name: &str, source: &str) -> Result<PathBuf, BenchError> {
+    let file = write(folder, name, source)?;
+    let library = folder.path(&format!("{name}.so"));
     let mut command = Command::new(host_compiler()?);
     command.args(["-O2", "-shared", "-fPIC"]).arg(&file).arg("-o").arg(&library);
     run(command, &file)?;
@@ -19,14 +19,14 @@ pub(super) fn library(bench: &Workbench, name: &str, source: &str) -> Result<Pat
 }
 
 /// Compiles an extension, as a person would; gives the object.
-pub(super) fn extension(bench: &Workbench, name: &str, source: &str) -> Result<Vec<u8>, BenchError> {
-    let file = write(bench, name, source)?;
+pub(super) fn extension(folder: &Folder, name: &str, source: &str) -> Result<Vec<u8>, BenchError> {
+    let file = write(folder, name, source)?;
     let script = workspace().ok_or(BenchError::NoWorkspace)?.join("extensions/build.sh");
     let mut command = Command::new(script);
     // Without debug information: it stays on the host in any case.
-    command.arg(bench.path("objects")).arg(&file).env("CFLAGS", "-g0");
+    command.arg(folder.path("objects")).arg(&file).env("CFLAGS", "-g0");
     run(command, &file)?;
-    let object = bench.path("objects").join(format!("{name}.o"));
+    let object = folder.path("objects").join(format!("{name}.o"));
     std::fs::read(&object).map_err(BenchError::io(object.display().to_string()))
 }
 
@@ -37,8 +37,8 @@ fn host_compiler() -> Result<&'static str, BenchError> {
         .ok_or(BenchError::Missing("a C compiler (gcc or clang)"))
 }
 
-fn write(bench: &Workbench, name: &str, source: &str) -> Result<PathBuf, BenchError> {
-    let file = bench.path(&format!("{name}.c"));
+fn write(folder: &Folder, name: &str, source: &str) -> Result<PathBuf, BenchError> {
+    let file = folder.path(&format!("{name}.c"));
     std::fs::write(&file, source).map_err(BenchError::io(file.display().to_string()))?;
     Ok(file)
 }

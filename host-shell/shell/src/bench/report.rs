@@ -21,7 +21,7 @@ pub(super) fn render(rows: &[Row], style: Style) -> String {
             metric.name.to_owned(),
             row.value().map_or_else(|| "-".to_owned(), number),
             metric.unit.to_owned(),
-            metric.goal.map(|goal| goal.to_string()).unwrap_or_default(),
+            row.goal().map(|goal| goal.to_string()).unwrap_or_default(),
             match row.met() {
                 Some(true) => "yes".into(),
                 Some(false) => "NO".into(),
@@ -72,7 +72,7 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics;
+    use super::super::core::metrics::{self, METRICS};
     use super::super::sheet::Sheet;
     use super::*;
 
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_is_missed_or_not_measured_is_explained() {
-        let mut sheet = Sheet::new();
+        let mut sheet = Sheet::new(METRICS);
         sheet.set(metrics::ATTACH_MEDIAN, Some(250.0), "the median of 21");
         sheet.set(metrics::ATTACH_MINIMUM, Some(90.0), "the minimum of 21");
         sheet.set(metrics::GATE_SEPARATE, None, "no protection keys here");

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::error::BenchError;
-use super::metrics::{Goal, METRICS, Metric};
+use super::metric::{Goal, Metric};
 
 /// One row.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     metric: &'static Metric,
+    goal: Option<Goal>,
     value: Option<f64>,
     method: String,
 }
@@ -26,9 +27,13 @@ impl Row {
         &self.method
     }
 
+    pub(super) fn goal(&self) -> Option<Goal> {
+        self.goal
+    }
+
     /// Whether the goal was met; `None` without a goal or a value.
     pub(super) fn met(&self) -> Option<bool> {
-        Some(self.metric.goal?.is_met(self.value?))
+        Some(self.goal?.is_met(self.value?))
     }
 
     pub(super) fn to_json(&self, suite: &str) -> Value {
@@ -37,7 +42,7 @@ impl Row {
             "metric": self.metric.name,
             "value": self.value.map(rounded),
             "unit": self.metric.unit,
-            "goal": self.metric.goal.map(|goal| goal.to_string()),
+            "goal": self.goal.map(|goal| goal.to_string()),
             "met": self.met(),
             "peer": self.metric.peer.map(|peer| peer.name),
             "peer_value": self.metric.peer.map(|peer| rounded(peer.value)),
@@ -58,9 +63,10 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
-    pub(super) fn new() -> Self {
-        let rows = METRICS.iter().map(|metric| Row { metric, value: None, method: String::new() });
-        Self { rows: rows.collect() }
+    pub(super) fn new(metrics: &'static [Metric]) -> Self {
+        let row =
+            |metric: &'static Metric| Row { metric, goal: metric.goal, value: None, method: String::new() };
+        Self { rows: metrics.iter().map(row).collect() }
     }
 
     /// Enters a value and how it was found; without a value, why there is none.
@@ -69,10 +75,29 @@ impl Sheet {
     ///
     /// If there is no such metric: a mistake in the suite.
     pub(super) fn set(&mut self, name: &str, value: Option<f64>, method: impl Into<String>) {
-        let row = self.rows.iter_mut().find(|row| row.metric.name == name);
-        let row = row.unwrap_or_else(|| panic!("no metric `{name}`"));
+        let row = self.row(name);
         row.value = value.filter(|value| value.is_finite());
         row.method = method.into();
+    }
+
+    /// Sets a goal that depends on what else was measured.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such metric: a mistake in the suite.
+    pub(super) fn set_goal(&mut self, name: &str, goal: Goal) {
+        self.row(name).goal = Some(goal);
+    }
+
+    /// The published figure beside a row.
+    pub(super) fn peer(&self, name: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.metric.name == name)?;
+        row.metric.peer.map(|peer| peer.value)
+    }
+
+    fn row(&mut self, name: &str) -> &mut Row {
+        let row = self.rows.iter_mut().find(|row| row.metric.name == name);
+        row.unwrap_or_else(|| panic!("no metric `{name}`"))
     }
 
     /// Ends a part; what it has not measured says why.
@@ -95,22 +120,14 @@ impl Sheet {
     }
 }
 
-impl std::fmt::Display for Goal {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(limit) => write!(formatter, "<= {limit}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::metrics;
+    use super::super::core::metrics::{self, METRICS};
     use super::*;
 
     #[test]
     fn a_part_that_fails_says_why_in_each_of_its_rows() {
-        let mut sheet = Sheet::new();
+        let mut sheet = Sheet::new(METRICS);
         sheet.set(metrics::ATTACH_MEDIAN, Some(101.0), "measured");
         let rows = sheet.close(metrics::ATTACH, Some(&BenchError::Missing("qemu")));
         assert!(rows.len() > 1);
@@ -127,7 +144,7 @@ mod tests {
 
     #[test]
     fn rows_have_the_members_that_later_suites_keep() {
-        let mut sheet = Sheet::new();
+        let mut sheet = Sheet::new(METRICS);
         sheet.set(metrics::ATTACH_MEDIAN, Some(50.0), "m");
         let row = sheet.rows().iter().find(|row| row.metric().name == metrics::ATTACH_MEDIAN).unwrap();
         let value = row.to_json("core");
@@ -139,16 +156,30 @@ mod tests {
     }
 
     #[test]
+    fn a_goal_may_come_from_another_measurement() {
+        let mut sheet = Sheet::new(METRICS);
+        sheet.set(metrics::ATTACH_MINIMUM, Some(50.0), "m");
+        for (goal, met) in
+            [(Goal::Below(50.0), false), (Goal::AtMost(50.0), true), (Goal::AtLeast(50.0), true)]
+        {
+            sheet.set_goal(metrics::ATTACH_MINIMUM, goal);
+            assert_eq!(sheet.row(metrics::ATTACH_MINIMUM).met(), Some(met), "{goal}");
+        }
+    }
+
+    #[test]
     fn parts_are_contiguous_and_names_unique() {
-        let mut parts: Vec<&str> = METRICS.iter().map(|metric| metric.part).collect();
-        parts.dedup();
-        let mut unique = parts.clone();
-        unique.sort_unstable();
-        unique.dedup();
-        assert_eq!(parts.len(), unique.len());
-        let mut names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), METRICS.len());
+        for metrics in [METRICS, super::super::bpf::metrics::METRICS] {
+            let mut parts: Vec<&str> = metrics.iter().map(|metric| metric.part).collect();
+            parts.dedup();
+            let mut unique = parts.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            assert_eq!(parts.len(), unique.len());
+            let mut names: Vec<&str> = metrics.iter().map(|metric| metric.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), metrics.len());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Conditional jumps: which ways are possible, and what is known on each.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use uio_bpf::instruction::{Condition, Operand, Register, Width};
@@ -50,7 +51,7 @@ pub(super) fn branch(
             };
             match (taken, other) {
                 (Some(taken), Some(other)) => {
-                    let mut jumped = state.clone();
+                    let mut jumped = Box::new(state.clone());
                     apply(&mut jumped, taken);
                     apply(state, other);
                     Ok(Next::Two(fall, jump, jumped))
@@ -74,10 +75,13 @@ pub(super) fn branch(
             null_check(state, register, (pointer, second.id), scalar, (condition, width), (fall, jump))
         }
         (Content::Pointer(a), Content::Pointer(b)) => {
-            if width == Width::W32 {
+            let packet = |region| matches!(region, Region::Packet | Region::PacketMeta | Region::PacketEnd);
+            let related = a.region == b.region || packet(a.region) && packet(b.region);
+            // The order of unrelated addresses, and common bits of any, tell where things are.
+            if width == Width::W32 || !related || condition == Condition::BitsSet {
                 return Err(leak(left, a));
             }
-            let mut jumped = state.clone();
+            let mut jumped = Box::new(state.clone());
             compare_packet(&mut jumped, condition, true, (a, first.id), (b, second.id));
             compare_packet(state, condition, false, (a, first.id), (b, second.id));
             Ok(Next::Two(fall, jump, jumped))
@@ -143,14 +147,14 @@ fn null_check(
             // Nothing that a program can point to is so near to 0.
             Next::One(if equal { fall } else { jump })
         } else {
-            Next::Two(fall, jump, state.clone())
+            Next::Two(fall, jump, Box::new(state.clone()))
         });
     }
     if pointer.fixed != 0 {
         // Moved from null it is not 0.
         return Err(Reason::MaybeNull { register: register.index() as u8 });
     }
-    let mut jumped = state.clone();
+    let mut jumped = Box::new(state.clone());
     jumped.resolve(id, equal);
     state.resolve(id, !equal);
     Ok(Next::Two(fall, jump, jumped))
