@@ -155,6 +155,8 @@ pub enum ProgramError {
     NotAdmitted {
         /// Which rule.
         reason: String,
+        /// Whether it is only its generation, which an operator may overrule.
+        rollback: bool,
     },
     /// A program is not proven safe.
     Unproven {

@@ -1,6 +1,7 @@
 //! Boots guests, drives the shell on them, and looks at what a person would see.
 
 mod busy;
+mod certificates;
 mod commands;
 mod concurrency;
 mod console;

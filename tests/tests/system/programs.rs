@@ -26,7 +26,7 @@ fn guest() -> Guest {
 
 /// An IPv4 packet with a UDP header, 64 bytes with the Ethernet header, in hexadecimal digits.
 pub(crate) fn udp_packet(source: [u8; 4], target: [u8; 4], port: u16) -> String {
-    let mut packet = vec![0_u8; 64];
+    let mut packet = [0_u8; 64];
     packet[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
     packet[12..14].copy_from_slice(&[8, 0]);
     packet[14] = 0x45;
@@ -186,7 +186,7 @@ fn runs_are_bounded() {
     let refused = guest.execute(&["prog unload pass"]).bad();
     assert!(refused.contains("in use: 1 run of it") && refused.contains("hint:"), "{refused}");
     counter.must_grow("a program that runs long");
-    uio_tests::guest::signal(session.pid() as i32, rustix::process::Signal::INT);
+    uio_tests::guest::signal(session.pid(), rustix::process::Signal::INT);
     let said = session.ask("prog show pass");
     assert!(said.iter().any(|one| one["fault"] == "program `pass` was interrupted"), "{said:?}");
     assert!(within(PATIENCE, || guest.json("prog show pass")[0]["running"] == 0));

@@ -102,7 +102,7 @@ fn load_headline(error: &LoadError) -> String {
 fn program_headline(error: &ProgramError) -> String {
     match error {
         ProgramError::BadObject { reason } => format!("the object is not valid: {reason}"),
-        ProgramError::NotAdmitted { reason } => format!("the guest's policy refuses it: {reason}"),
+        ProgramError::NotAdmitted { reason, .. } => format!("the guest's policy refuses it: {reason}"),
         ProgramError::Unproven { program, slot, reason } => {
             let place = slot.map(|slot| format!(" at instruction {slot}")).unwrap_or_default();
             format!("the guest does not find `{program}` proven safe{place}: {reason}")
@@ -261,8 +261,9 @@ pub fn hint(error: &RpcError) -> Option<String> {
 
 fn program_hint(error: &ProgramError) -> Option<String> {
     let text = match error {
+        ProgramError::NotAdmitted { rollback: true, .. } => "`--rollback` loads it all the same",
         ProgramError::NotAdmitted { .. } => {
-            "`uio-shell sign` makes a certificate, `--cert FILE` gives it; `feature bpf` shows the guest's policy"
+            "`uio-shell sign` makes a certificate, `--cert FILE` gives it; `feature` shows which keys count"
         }
         ProgramError::Unproven { .. } => {
             "shell and guest may come from different builds: restart the guest with this shell"

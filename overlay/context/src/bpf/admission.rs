@@ -48,7 +48,7 @@ impl Admission {
         let Some(signed) = &admitted.signed else { return Ok(()) };
         self.generations.record(&signed.claims).map_err(|_: GenerationsFull| {
             let reason = "no room to remember its generation".to_string();
-            RpcError::Program(ProgramError::NotAdmitted { reason })
+            RpcError::Program(ProgramError::NotAdmitted { reason, rollback: false })
         })
     }
 }
@@ -70,7 +70,10 @@ pub(crate) fn refused(error: &AdmissionError) -> RpcError {
         AdmissionError::Package(_) | AdmissionError::Malformed => {
             ProgramError::BadObject { reason: error.to_string() }
         }
-        error => ProgramError::NotAdmitted { reason: error.to_string() },
+        error => ProgramError::NotAdmitted {
+            reason: error.to_string(),
+            rollback: matches!(error, AdmissionError::Rollback { .. }),
+        },
     })
 }
 
