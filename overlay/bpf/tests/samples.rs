@@ -45,12 +45,15 @@ fn packet(index: usize) -> Buffer {
     buffer
 }
 
+/// Result, memory, start and end of the packet in it.
+type Outcome = (Result<u64, Stopped>, Buffer, u64, u64);
+
 /// What a program made of the packets, one after the other, with maps of its own.
 fn outcome(
     image: &ObjectImage,
     program: usize,
     mut run: impl FnMut(&Executable, &Invocation<'_>) -> Result<u64, Stopped>,
-) -> Option<Vec<(Result<u64, Stopped>, Buffer, u64, u64)>> {
+) -> Option<Vec<Outcome>> {
     let maps: Option<Vec<Arc<Map>>> = image
         .maps
         .iter()
