@@ -191,7 +191,7 @@ impl State {
 
     /// Applies `change` to all values that are `meant`: in registers, stacks, saved registers, arguments of callbacks.
     /// What is shared with other states is copied only if something in it is meant.
-    pub(crate) fn for_all(&mut self, meant: &dyn Fn(&Value) -> bool, change: &mut dyn FnMut(&mut Value)) {
+    pub(crate) fn for_all(&mut self, meant: impl Fn(&Value) -> bool, mut change: impl FnMut(&mut Value)) {
         for value in self.registers.iter_mut().filter(|value| meant(value)) {
             change(value);
         }
@@ -199,18 +199,18 @@ impl State {
             let frame = &self.shared.frames[depth];
             if frame.stack.slots.iter().any(|slot| slot.bytes > 0 && meant(&slot.value)) {
                 let stack = Rc::make_mut(&mut self.shared_mut().frames[depth].stack);
-                stack.values_mut().filter(|value| meant(value)).for_each(&mut *change);
+                stack.values_mut().filter(|value| meant(value)).for_each(&mut change);
                 stack.prune();
             }
             let frame = &self.shared.frames[depth];
             let Some(caller) = &frame.caller else {
                 continue;
             };
-            if caller.saved.iter().chain(&caller.callback).any(meant)
+            if caller.saved.iter().chain(&caller.callback).any(&meant)
                 && let Some(caller) = &mut self.shared_mut().frames[depth].caller
             {
                 let saved = Rc::make_mut(&mut caller.saved).iter_mut();
-                saved.chain(&mut caller.callback).filter(|value| meant(value)).for_each(&mut *change);
+                saved.chain(&mut caller.callback).filter(|value| meant(value)).for_each(&mut change);
             }
         }
     }
@@ -222,13 +222,16 @@ impl State {
     }
 
     fn refine_numbers(&mut self, id: Id, scalar: &Scalar) {
-        self.for_all(&|value| value.id == id, &mut |value| match &mut value.content {
-            Content::Scalar(number) => *number = number.intersect(scalar).unwrap_or(*number),
-            Content::Pointer(pointer) if !pointer.nullable => {
-                pointer.variable = pointer.variable.intersect(scalar).unwrap_or(pointer.variable);
-            }
-            Content::Pointer(_) | Content::Unusable => {}
-        });
+        self.for_all(
+            |value| value.id == id,
+            |value| match &mut value.content {
+                Content::Scalar(number) => *number = number.intersect(scalar).unwrap_or(*number),
+                Content::Pointer(pointer) if !pointer.nullable => {
+                    pointer.variable = pointer.variable.intersect(scalar).unwrap_or(pointer.variable);
+                }
+                Content::Pointer(_) | Content::Unusable => {}
+            },
+        );
     }
 
     /// The number `id`, if it is a distance to the packet's end, is at least `least`.
@@ -269,22 +272,25 @@ impl State {
     /// The pointer with null-identity `id` turned out to be null or not.
     pub(crate) fn resolve(&mut self, id: Id, null: bool) {
         let mut released = 0;
-        self.for_all(&|value| value.id == id, &mut |value| {
-            if let Content::Pointer(pointer) = &mut value.content
-                && pointer.nullable
-            {
-                if let Region::Record { reference, .. } = pointer.region {
-                    released = reference;
+        self.for_all(
+            |value| value.id == id,
+            |value| {
+                if let Content::Pointer(pointer) = &mut value.content
+                    && pointer.nullable
+                {
+                    if let Region::Record { reference, .. } = pointer.region {
+                        released = reference;
+                    }
+                    if null {
+                        let moved = i64::from(pointer.fixed);
+                        *value = Value::scalar(Scalar::constant(moved as u64));
+                    } else {
+                        pointer.nullable = false;
+                        value.id = 0;
+                    }
                 }
-                if null {
-                    let moved = i64::from(pointer.fixed);
-                    *value = Value::scalar(Scalar::constant(moved as u64));
-                } else {
-                    pointer.nullable = false;
-                    value.id = 0;
-                }
-            }
-        });
+            },
+        );
         if null && released != 0 {
             self.shared_mut().references.retain(|reference| reference.id != released);
         }
@@ -293,7 +299,7 @@ impl State {
     /// Makes all values unusable that `gone` names.
     pub(crate) fn invalidate(&mut self, gone: &dyn Fn(Region) -> bool) {
         let meant = |value: &Value| value.as_pointer().is_some_and(|pointer| gone(pointer.region));
-        self.for_all(&meant, &mut |value| *value = Value::UNUSABLE);
+        self.for_all(meant, |value| *value = Value::UNUSABLE);
     }
 
     /// The value at `location` in the current function.
@@ -320,7 +326,7 @@ impl State {
     /// Forgets all progress of the loop at `head`.
     pub(crate) fn forget_progress(&mut self, head: u32) {
         let meant = |value: &Value| value.progress.iter().flatten().any(|progress| progress.head == head);
-        self.for_all(&meant, &mut |value| {
+        self.for_all(meant, |value| {
             for progress in &mut value.progress {
                 if progress.is_some_and(|progress| progress.head == head) {
                     *progress = None;

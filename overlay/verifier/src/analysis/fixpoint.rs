@@ -199,7 +199,9 @@ impl<'a> Fixpoint<'a> {
     }
 
     fn pass(&self, from: u32, edge: Edge, state: &State, path: u32) -> Result<(), Rejection> {
-        if edge.way == Way::Fall && self.program.is_boundary(edge.to) {
+        let ends =
+            edge.to >= self.program.code.len() || self.program.functions.binary_search(&edge.to).is_ok();
+        if edge.way == Way::Fall && ends {
             return Err(self.refuse(from, Reason::FallsOut, state, path));
         }
         Ok(())

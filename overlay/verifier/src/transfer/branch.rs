@@ -113,7 +113,9 @@ fn learn(state: &mut State, register: Register, value: &Value, before: &Scalar, 
     if *before == after {
         return;
     }
-    state.set(register, Value { content: Content::Scalar(after), ..*value });
+    if let Some(place) = state.registers.get_mut(register.index()) {
+        place.content = Content::Scalar(after);
+    }
     if value.id != 0 {
         state.refine(value.id, &after);
     }
