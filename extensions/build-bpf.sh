@@ -4,7 +4,7 @@
 #     extensions/build-bpf.sh OUT_DIR              all samples
 #     extensions/build-bpf.sh OUT_DIR FILE...      these .c files
 #
-# FILE.c becomes OUT_DIR/FILE.o. Environment: CC (clang), MCPU (v3; v1 and v2 are older, v4 needs clang 18), CFLAGS
+# FILE.c becomes OUT_DIR/FILE.o. Environment: CC (clang), MCPU (v3; v1 and v2 are older, v4 needs clang 18 or later), CFLAGS
 # (behind the flags below). Safe to run several times at once: each object appears complete or not at all.
 set -euo pipefail
 
@@ -23,7 +23,7 @@ flags=(
     -target bpf -mcpu="${MCPU:-v3}" -std=gnu11 -O2 -g -ffreestanding -Wall -Wextra
     # The tables of helpers and samples' parameters are not all used.
     -Wno-unused-parameter -Wno-unused-const-variable
-    -I "$here/include" -idirafter "$here/bpf/fallback"
+    -I "$here/include"
 )
 read -r -a more_flags <<<"${CFLAGS:-}"
 

@@ -37,7 +37,8 @@ SEC("xdp/spread") int spread(struct xdp_md *context)
 
     if ((void *)(ports + 1) > end)
         return 0;
-    return flow_hash(ip->saddr, ip->daddr, *ports) & 3;
+    /* The high bits depend on all of them. */
+    return flow_hash(ip->saddr, ip->daddr, *ports) >> 30;
 }
 
 SEC("xdp/known") int known(struct xdp_md *context)

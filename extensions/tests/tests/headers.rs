@@ -20,8 +20,9 @@ fn headers_compile_alone_without_warnings() {
     let include = extensions().join("include");
     let is_bpf = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("bpf"));
     let (for_bpf, headers): (Vec<_>, Vec<_>) = files(&include, "h", 0).into_iter().partition(is_bpf);
-    assert!(headers.len() >= 4 && for_bpf.len() >= 2, "{headers:?} {for_bpf:?}");
-    for header in &for_bpf {
+    assert!(headers.len() >= 4 && for_bpf.len() >= 3, "{headers:?} {for_bpf:?}");
+    // The helpers come with the types.
+    for header in for_bpf.iter().filter(|header| !header.ends_with("uio_bpf_helpers.h")) {
         for dialect in ["gnu99", "gnu11", "gnu2x"] {
             let mut command = Command::new("clang");
             command.args([
@@ -37,7 +38,7 @@ fn headers_compile_alone_without_warnings() {
             // Nobody uses all helpers.
             command.args(["-Wno-unused-const-variable", "-Wno-unused-variable", "-Werror"]);
             command.arg(format!("-std={dialect}")).arg("-include").arg(header).arg("-I").arg(&include);
-            command.arg("-idirafter").arg(extensions().join("bpf/fallback")).arg("/dev/null");
+            command.arg("/dev/null");
             run(&mut command);
         }
     }

@@ -113,6 +113,27 @@ fn initrd() -> Option<&'static [u8]> {
     None
 }
 
+/// A regular file of the initrd as the loader brought it, whatever the tree has at its path; `None` if there is none. Waits
+/// for no share.
+///
+/// # Errors
+///
+/// [`FileError::Io`] if the archive is damaged before its end.
+#[cfg(feature = "overlay")]
+pub fn boot_file(path: &str) -> Result<Option<&'static [u8]>, FileError> {
+    let Some(archive) = initrd() else { return Ok(None) };
+    let mut found = None;
+    for entry in Archive::new(archive) {
+        let entry = entry.map_err(|_| FileError::Io)?;
+        let name = uio_files::path::AbsolutePath::normalise(&format!("/{}", entry.name));
+        // A later entry replaces an earlier one.
+        if entry.kind == uio_files::cpio::EntryKind::Regular && name.is_ok_and(|name| name.as_str() == path) {
+            found = Some(entry.data);
+        }
+    }
+    Ok(found)
+}
+
 /// Entries of a directory from number `skip` on, at most `max`; and whether there are more.
 ///
 /// # Errors

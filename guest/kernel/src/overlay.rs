@@ -26,6 +26,9 @@ use crate::{identity, log, mm, power, start, time, virtio};
 /// Pages of the overlay thread's stack.
 const STACK_PAGES: u64 = 32;
 
+/// How long the device for random numbers is waited for, before the processor is asked.
+const RANDOM_WAIT_NS: u64 = 10_000_000;
+
 /// The kernel behind the overlay's traits.
 #[derive(Debug)]
 struct Kernel {
@@ -67,6 +70,10 @@ pub fn serve(image: &'static str, exports: &'static [Export]) {
 impl Clock for Kernel {
     fn now_ns(&self) -> u64 {
         time::now_ns()
+    }
+
+    fn unix_seconds(&self) -> Option<u64> {
+        time::wall::unix_seconds()
     }
 }
 
@@ -201,6 +208,13 @@ impl Threads for Kernel {
         let (info, registers) =
             scheduler::with_thread(thread, |thread| (thread.info(), thread.frame.registers()))?;
         Some(ThreadSnapshot { info, registers, stack: mm::copy_stack(registers.rsp) })
+    }
+
+    fn thread_name(&self, thread: ThreadId, name: &mut [u8]) {
+        scheduler::with_thread(thread, |thread| {
+            let count = thread.name.len().min(name.len());
+            name[..count].copy_from_slice(&thread.name.as_bytes()[..count]);
+        });
     }
 
     fn spawn(
@@ -338,6 +352,14 @@ impl Machine for Kernel {
             command_line: start::with_boot_info(|info| info.command_line().to_string()),
             devices: virtio::devices(),
         }
+    }
+
+    fn boot_file(&self, path: &str) -> Result<Option<Vec<u8>>, FileError> {
+        Ok(crate::files::boot_file(path)?.map(<[u8]>::to_vec))
+    }
+
+    fn random(&self, out: &mut [u8]) -> bool {
+        virtio::rng::fill(out, time::now_ns() + RANDOM_WAIT_NS)
     }
 
     fn power_off(&self, exit_code: u8) -> ! {

@@ -204,8 +204,7 @@ pub fn compile_file(path: &Path, cpu: Cpu, flags: &[&str]) -> Vec<u8> {
 fn headers() -> Vec<Vec<u8>> {
     let extensions = repository().join("extensions");
     let mut paths = vec![extensions.join("build-bpf.sh")];
-    for folder in [extensions.join("include"), extensions.join("bpf/fallback")] {
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+    if let Ok(entries) = std::fs::read_dir(extensions.join("include")) {
         paths.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
     }
     paths.sort();

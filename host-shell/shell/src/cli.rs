@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::machine::RunOptions;
 
+mod verification;
+
+pub use verification::{KeyVerb, ServeArguments, SignArguments, VerifyArguments};
+
 /// Start a unikernel, look inside while it runs, load code into it
 #[derive(Debug, Parser)]
 #[command(
@@ -85,6 +89,38 @@ Exits 0 if every goal that could be measured is met, else 1.")]
         #[command(subcommand)]
         suite: Suite,
     },
+    /// Say whether an eBPF object is safe, and if not, where and why
+    #[command(after_help = "\
+Examples:
+  uio-shell verify filter.o                       by both engines; both have to accept
+  uio-shell verify filter.o --engines uio -v      by ours only, with the state before every instruction
+  uio-shell verify filter.o --service http://127.0.0.1:7000
+Exits 0 if it is accepted, else 1.")]
+    Verify(VerifyArguments),
+    /// Verify an eBPF object and sign a certificate for it
+    #[command(after_help = "\
+Examples:
+  uio-shell sign filter.o --key provider.pem --hook packet:filter --tenant acme --valid 30d
+  uio-shell sign filter.o --service http://127.0.0.1:7000 --hook packet:filter --tenant acme --valid 30d
+The guest takes it with `prog load filter.o --cert filter.cert`.")]
+    Sign(SignArguments),
+    /// Verify and sign for others, over HTTP
+    #[command(after_help = "\
+Examples:
+  uio-shell serve --listen 127.0.0.1:7000 --key provider.pem
+  curl --data-binary @filter.o 'http://127.0.0.1:7000/v1/verify?name=filter'
+  curl http://127.0.0.1:7000/metrics
+docs/guide/verification.md describes the API.")]
+    Serve(ServeArguments),
+    /// Make and show keys to sign with
+    Key {
+        /// What to do
+        #[command(subcommand)]
+        verb: KeyVerb,
+    },
+    /// Do one job of a verification service (used by `serve`)
+    #[command(hide = true)]
+    VerifyWorker,
     /// Become a program that dies with its parent (used by `run`)
     #[command(hide = true)]
     Guard {

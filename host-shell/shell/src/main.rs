@@ -17,6 +17,11 @@ fn main() -> ExitCode {
         Verb::Stop { name, force } => verbs::stop(&name, force),
         Verb::Doctor { json } => verbs::doctor(json),
         Verb::Bench { suite } => verbs::bench(suite),
+        Verb::Verify(arguments) => verbs::verify(&arguments),
+        Verb::Sign(arguments) => verbs::sign(&arguments),
+        Verb::Serve(arguments) => verbs::serve(&arguments),
+        Verb::Key { verb } => verbs::key(&verb),
+        Verb::VerifyWorker => verbs::verify_worker(),
         Verb::Guard { parent, program, arguments } => verbs::guard(parent, &program, &arguments),
     };
     result.unwrap_or_else(|failure| {

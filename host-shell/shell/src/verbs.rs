@@ -1,5 +1,7 @@
 //! What each verb of the command line does, and how it reports failure.
 
+mod verification;
+
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,11 @@ use uio_shell::render::style::Style;
 use uio_shell::render::table::{Align, Table};
 use uio_shell::render::units::time;
 use uio_shell::{demo, keeper, repl};
+use uio_verify::client::ClientError;
+use uio_verify::key::KeyError;
+use uio_verify::service::ServiceError;
+
+pub(crate) use verification::{key, serve, sign, verify, verify_worker};
 
 /// How long a running guest may take to answer `Hello`.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +56,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .or_else(|| error.downcast_ref::<StartError>().and_then(StartError::hint))
             .or_else(|| error.downcast_ref::<InstanceError>().and_then(InstanceError::hint))
             .or_else(|| error.downcast_ref::<DemoError>().and_then(DemoError::hint))
-            .or_else(|| error.downcast_ref::<BenchError>().and_then(BenchError::hint));
+            .or_else(|| error.downcast_ref::<BenchError>().and_then(BenchError::hint))
+            .or_else(|| error.downcast_ref::<KeyError>().and_then(KeyError::hint))
+            .or_else(|| error.downcast_ref::<ClientError>().and_then(ClientError::hint))
+            .or_else(|| error.downcast_ref::<ServiceError>().and_then(ServiceError::hint));
         Self { message: error.to_string(), hint }
     }
 }

@@ -81,6 +81,13 @@ fn what_does_not_fit_together_is_refused() {
     assert_eq!(try_bind(no_map).err(), Some(BindError::Map { slot: 0, map: 0 }));
     let no_value = decode(&[0x18 | 6 << 12, 0, 0x95]).expect("decodes");
     assert_eq!(try_bind(no_value).err(), Some(BindError::Map { slot: 0, map: 0 }));
+    let mut many = Vec::new();
+    for function in 0..65_u64 {
+        many.extend([0x18 | 4 << 12 | (131 - function * 2 + function - 1) << 32, 0]);
+    }
+    many.extend([0x95; 66]);
+    let many = decode(&many).expect("decodes");
+    assert_eq!(try_bind(many).err(), Some(BindError::Taken { slot: 128 }));
     let forward = decode(&assemble("ja 0\nexit")).expect("decodes");
     let functions = functions_of(&forward);
     let parts = Parts {

@@ -9,6 +9,7 @@ use uio_protocol::fault::Outcome;
 use uio_protocol::frame::{self, Channel, Header, Kind};
 use uio_protocol::inspect::{LogLevel, LogLine, ThreadId};
 use uio_protocol::limits::CHUNK_BYTES_MAX;
+use uio_protocol::programs::TestRun;
 use uio_protocol::rpc::RunId;
 
 use crate::gate::api::OUTPUT_BATCH_BYTES;
@@ -138,6 +139,7 @@ enum Due {
     Nothing,
     At(u64),
     Output { bytes: Vec<u8>, more: bool, unpark: Option<ThreadId> },
+    Tested(TestRun),
     Exited { outcome: Outcome, cpu_time_ns: u64, dropped_bytes: u64 },
 }
 
@@ -155,6 +157,14 @@ fn send_run(shared: &Shared, id: u32, session: &mut Session, run: RunId, now: u6
             }
             more.then_some(now)
         }
+        Due::Tested(test) => {
+            let event = Event::Tested { run, test };
+            if !send(shared.platform, id, session, &event) {
+                return None;
+            }
+            shared.with(|state| state.run_mut(run).map(|run| run.tested = None));
+            Some(now)
+        }
         Due::Exited { outcome, cpu_time_ns, dropped_bytes } => {
             let event = Event::Exited { run, outcome, cpu_time_ns, dropped_bytes };
             if send(shared.platform, id, session, &event) {
@@ -169,6 +179,9 @@ fn send_run(shared: &Shared, id: u32, session: &mut Session, run: RunId, now: u6
 fn due(run: &mut Run, room: usize, now: u64) -> Due {
     let output = &mut run.output;
     if output.bytes.is_empty() {
+        if let Some(test) = &run.tested {
+            return Due::Tested(test.clone());
+        }
         return match &run.ended {
             Some((outcome, cpu_time_ns)) => Due::Exited {
                 outcome: outcome.clone(),

@@ -8,11 +8,12 @@
 //! passes. Loaded code runs on supervised threads ([`platform::Threads::spawn`]), and comes back
 //! through [`gate_entry`].
 #![no_std]
-// One module is exempt, see `enter`.
+// Those modules are exempt that enter loaded code, see `enter` and `bpf::run`, and helpers.
 #![deny(unsafe_code)]
 
 extern crate alloc;
 
+mod bpf;
 mod enter;
 mod events;
 mod extensions;

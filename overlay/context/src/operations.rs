@@ -235,6 +235,7 @@ impl Overlay {
             name: &name,
             calls,
             arguments: None,
+            test: None,
             budget_ms: BUDGET_DEFAULT_MS,
         };
         runs::start(self.shared, id, plan)?;

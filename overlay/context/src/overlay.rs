@@ -11,6 +11,7 @@ use uio_protocol::frame::{self, Channel, Decoder, Frame, Header, Kind};
 use uio_protocol::limits::FRAME_BYTES_MAX;
 use uio_protocol::rpc::{Reply, Request, Response, RunId};
 
+use crate::bpf::Bpf;
 use crate::enter::register_handlers;
 use crate::extensions::Extensions;
 use crate::files::FileRequests;
@@ -38,6 +39,7 @@ pub struct Overlay {
     pub(crate) uploads: Uploads,
     pub(crate) extensions: Extensions,
     pub(crate) operations: Operations,
+    pub(crate) bpf: Bpf,
     pub(crate) files: FileRequests,
     /// Frames that were cut, corrupted, too long, or not for the guest.
     pub(crate) bad_frames: u64,
@@ -64,6 +66,7 @@ impl Overlay {
             uploads: Uploads::default(),
             extensions: Extensions::default(),
             operations: Operations::default(),
+            bpf: Bpf::default(),
             files: FileRequests::default(),
             bad_frames: 0,
             next_run: 1,
@@ -97,6 +100,7 @@ impl Overlay {
             if let Some((run, outcome)) = runs::ended(self.shared, thread) {
                 self.operation_ended(run, outcome);
             }
+            self.tidy_bpf();
         }
         self.advance_operations();
         self.answer_files();
@@ -175,6 +179,12 @@ impl Overlay {
         if let Ok(bytes) = encoded {
             self.platform.send(&bytes);
         }
+    }
+
+    /// Drops what programs used that run no more.
+    pub(crate) fn tidy_bpf(&mut self) {
+        let quiet = self.shared.with(|state| state.runs.iter().all(|run| run.test.is_none()));
+        self.bpf.tidy(quiet);
     }
 
     /// Names a new run.

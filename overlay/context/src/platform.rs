@@ -43,6 +43,9 @@ impl<T: Clock + Link + Memory + Threads + Domains + Files + Log + Machine + Sync
 pub trait Clock {
     /// Nanoseconds since boot.
     fn now_ns(&self) -> u64;
+
+    /// Seconds since 1970 (UTC); `None` if the machine does not tell.
+    fn unix_seconds(&self) -> Option<u64>;
 }
 
 /// The byte stream to the shells.
@@ -206,6 +209,10 @@ pub trait Threads {
     /// One thread with registers and stack; `None` if there is no such thread.
     fn thread_snapshot(&self, thread: ThreadId) -> Option<ThreadSnapshot>;
 
+    /// Puts the first bytes of a thread's name into `name`. Never waits and does not allocate; nothing happens if there is
+    /// no such thread.
+    fn thread_name(&self, thread: ThreadId, name: &mut [u8]);
+
     /// Starts a supervised thread: `job(argument)`, with `budget_ms` of CPU time (0 is unlimited), which
     /// counts gates too.
     ///
@@ -363,6 +370,17 @@ pub trait Log {
 pub trait Machine {
     /// What stays the same from boot on.
     fn identity(&self) -> Identity;
+
+    /// A file of the image's configuration, as the loader brought it: nothing that happens later changes it. Does not
+    /// wait. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, or why it is not known whether there is one.
+    fn boot_file(&self, path: &str) -> Result<Option<Vec<u8>>, FileError>;
+
+    /// Puts random bytes into `out`; whether there was a source for them. May wait a moment.
+    fn random(&self, out: &mut [u8]) -> bool;
 
     /// Powers the machine off, with a code for the virtual machine monitor where it takes one. Only
     /// the overlay thread calls this.

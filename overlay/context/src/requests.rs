@@ -111,6 +111,22 @@ impl Overlay {
                 self.queue_unload(session, id, extension)?;
                 return Ok(None);
             }
+            request @ (Request::BpfFeatures
+            | Request::LoadPrograms { .. }
+            | Request::Programs { .. }
+            | Request::ProgramDump { .. }
+            | Request::TestProgram { .. }
+            | Request::RunOnce { .. }
+            | Request::UnloadProgram(_)
+            | Request::Maps { .. }
+            | Request::MapTypes(_)
+            | Request::MapEntries { .. }
+            | Request::MapLookup { .. }
+            | Request::MapUpdate { .. }
+            | Request::MapDelete { .. }
+            | Request::MapTake(_)
+            | Request::MapPin { .. }
+            | Request::MapUnpin(_)) => self.dispatch_bpf(session, request)?,
             Request::PowerOff { exit_code } => {
                 self.respond(session, id, &Ok(Reply::Done));
                 platform.power_off(exit_code)
@@ -157,6 +173,7 @@ impl Overlay {
             name: &name,
             calls: vec![call],
             arguments: Some(arguments),
+            test: None,
             budget_ms,
         };
         let id = self.new_run();
@@ -189,6 +206,7 @@ impl Overlay {
             name: &name,
             calls: vec![PlannedCall { function, arguments: registers, result: ResultKind::Whole }],
             arguments: None,
+            test: None,
             budget_ms,
         };
         let id = self.new_run();

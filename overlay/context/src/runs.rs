@@ -1,5 +1,6 @@
 //! Runs: from the request to the thread, and from its end to the event.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -14,6 +15,7 @@ use uio_protocol::limits::{
 };
 use uio_protocol::rpc::RunId;
 
+use crate::bpf::test::Test;
 use crate::enter::enter;
 use crate::platform::{EndedThread, KEY_EXCHANGE, OutOfMemory, PAGE_BYTES};
 use crate::shared::{DomainFrame, Output, PlannedCall, Purpose, ResultKind, Run, Shared};
@@ -34,6 +36,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) calls: Vec<PlannedCall>,
     /// `argv`, if the first call is `main`.
     pub(crate) arguments: Option<&'a [String]>,
+    /// The eBPF program that the call runs, with its data.
+    pub(crate) test: Option<Box<Test>>,
     pub(crate) budget_ms: u32,
 }
 
@@ -70,8 +74,13 @@ pub(crate) fn start(shared: &'static Shared, id: RunId, plan: Plan<'_>) -> Resul
         frames: alloc::vec![DomainFrame { extension: plan.extension, stack, gate: None }],
         output: Output::default(),
         exchange: exchange.map(|(start, _)| (start, ARGUMENT_PAGES)),
+        test: plan.test,
+        tested: None,
         ended: None,
     };
+    if let Some(test) = &run.test {
+        test.program.counters.begin();
+    }
     shared.with(|state| state.runs.push(run));
     match shared.platform.spawn(plan.name, job, u64::from(id.0), plan.budget_ms, plan.extension) {
         Ok(thread) => {
@@ -83,7 +92,14 @@ pub(crate) fn start(shared: &'static Shared, id: RunId, plan: Plan<'_>) -> Resul
             Ok(())
         }
         Err(error) => {
-            shared.with(|state| state.runs.retain(|run| run.id != id));
+            let test = shared.with(|state| {
+                let test = state.run_mut(id).and_then(|run| run.test.take());
+                state.runs.retain(|run| run.id != id);
+                test
+            });
+            if let Some(test) = test {
+                test.program.counters.end(0, 0, false);
+            }
             stacks::release(shared, plan.extension, stack);
             unmap();
             Err(out_of_memory(error))
@@ -176,10 +192,10 @@ fn job(run: u64) -> i64 {
 /// if it belonged to a load or unload.
 pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outcome)> {
     let EndedThread { id, mut outcome, cpu_time_ns } = thread;
-    let (run, purpose, frames, exchange) = shared.with(|state| {
+    let (run, purpose, frames, exchange, test) = shared.with(|state| {
         let run = state.run_of_thread(id)?;
         let frames = core::mem::take(&mut run.frames);
-        Some((run.id, run.purpose, frames, run.exchange.take()))
+        Some((run.id, run.purpose, frames, run.exchange.take(), run.test.take()))
     })?;
     if let (Outcome::Ended(report), Some(frame)) = (&mut outcome, frames.last()) {
         report.extension = frame.extension;
@@ -187,6 +203,7 @@ pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outc
         report.stack.truncate(STACK_SNAPSHOT_BYTES_MAX);
     }
     let faulted = matches!(&outcome, Outcome::Ended(report) if report.cause != Cause::Interrupted);
+    let tested = test.and_then(|test| test.finish(&outcome, faulted));
     for frame in &frames {
         stacks::release(shared, frame.extension, frame.stack);
     }
@@ -199,6 +216,7 @@ pub(crate) fn ended(shared: &Shared, thread: EndedThread) -> Option<(RunId, Outc
             domain.faults = domain.faults.saturating_add(1);
         }
         if let Some(run) = state.run_mut(run) {
+            run.tested = tested;
             run.ended = Some((outcome.clone(), cpu_time_ns));
         }
     });

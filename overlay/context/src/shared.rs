@@ -13,8 +13,10 @@ use critical_section::Mutex;
 use uio_protocol::GuestAddress;
 use uio_protocol::fault::Outcome;
 use uio_protocol::inspect::{ExtensionId, Isolation, ThreadId};
+use uio_protocol::programs::TestRun;
 use uio_protocol::rpc::RunId;
 
+use crate::bpf::test::Test;
 use crate::files::FileJobs;
 use crate::gate::Export;
 use crate::heap::Heap;
@@ -167,6 +169,10 @@ pub(crate) struct Run {
     pub(crate) output: Output,
     /// Page range of its arguments.
     pub(crate) exchange: Option<(GuestAddress, u32)>,
+    /// The eBPF program that it tests, with its data, while its thread lives.
+    pub(crate) test: Option<Box<Test>>,
+    /// What came of the test, until the session was told.
+    pub(crate) tested: Option<TestRun>,
     /// Set when its thread has ended; the outcome as the kernel told it, completed.
     pub(crate) ended: Option<(Outcome, u64)>,
 }

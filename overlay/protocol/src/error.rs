@@ -10,6 +10,8 @@ use crate::GuestAddress;
 use crate::fault::FaultReport;
 use crate::image::RelocationKind;
 use crate::inspect::{BuildId, ExtensionId, Placed, ThreadId};
+use crate::maps::{MapError, MapId};
+use crate::programs::{ProgramError, ProgramId};
 
 /// Why a request failed. The guest's state is as it was before the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +67,21 @@ pub enum RpcError {
     },
     /// Loading failed.
     Load(LoadError),
+    /// No such program.
+    NoProgram(ProgramId),
+    /// No such map.
+    NoMap(MapId),
+    /// Loading or starting eBPF programs failed.
+    Program(ProgramError),
+    /// An operation on a map failed.
+    Map(MapError),
+    /// The program is in use.
+    ProgramInUse {
+        /// Runs of it.
+        runs: u32,
+        /// Names of the maps that hold it, for tail calls.
+        held_by: Vec<String>,
+    },
     /// The extension is in use.
     InUse {
         /// Runs in it.

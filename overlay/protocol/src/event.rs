@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Outcome;
 use crate::inspect::LogLine;
+use crate::programs::TestRun;
 use crate::rpc::RunId;
 
 /// Something that happened.
@@ -39,5 +40,12 @@ pub enum Event {
     LogDropped {
         /// How many.
         lines: u64,
+    },
+    /// A run of an eBPF program of this session has returned; its [`Event::Exited`] follows.
+    Tested {
+        /// The run.
+        run: RunId,
+        /// How it went.
+        test: TestRun,
     },
 }

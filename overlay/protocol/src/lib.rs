@@ -3,7 +3,7 @@
 //! The link is one byte stream (virtio-console). [`frame`] cuts it into frames that survive a
 //! writer that dies in the middle of one; [`rpc`] and [`event`] are what the frames carry;
 //! [`image`] is the typed form of a native extension, which the host makes from an ELF object and
-//! the guest links; [`limits`] bounds all of it. The byte layout is described in
+//! the guest links; [`bpf`] that of an eBPF object; [`limits`] bounds all of it. The byte layout is described in
 //! `docs/protocol.md`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -20,7 +20,9 @@ pub mod frame;
 pub mod image;
 pub mod inspect;
 pub mod limits;
+pub mod maps;
 pub mod message;
+pub mod programs;
 pub mod rpc;
 
 pub use address::GuestAddress;
@@ -39,6 +41,8 @@ pub const PROTOCOL_HASH: u64 = {
     hash = fnv1a(hash, include_bytes!("frame.rs"));
     hash = fnv1a(hash, include_bytes!("image.rs"));
     hash = fnv1a(hash, include_bytes!("inspect.rs"));
+    hash = fnv1a(hash, include_bytes!("maps.rs"));
+    hash = fnv1a(hash, include_bytes!("programs.rs"));
     fnv1a(hash, include_bytes!("rpc.rs"))
 };
 

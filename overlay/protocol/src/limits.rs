@@ -134,3 +134,19 @@ pub const BPF_MAP_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Bytes of a program's or a map's name.
 pub const BPF_NAME_BYTES_MAX: usize = 64;
+
+/// eBPF programs loaded at a time. Each holds its instructions, proof and code.
+pub const BPF_PROGRAMS_MAX: usize = 256;
+
+/// eBPF maps at a time.
+pub const BPF_MAPS_MAX: usize = 256;
+
+/// Bytes of the description of a key's or a value's type. A struct of a hundred fields takes some two thousand.
+pub const BPF_TYPE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of data of a test run: the largest packet of a virtio device (64 KiB) does not fit a reply; this is a
+/// jumbo frame with room to grow, or two pages of arguments.
+pub const BPF_TEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Runs of one test. At 5 ns each they take five seconds.
+pub const BPF_TEST_REPEAT_MAX: u32 = 1_000_000_000;

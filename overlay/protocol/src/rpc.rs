@@ -11,8 +11,10 @@ use crate::inspect::{
     BuildId, Export, ExtensionId, ExtensionInfo, FileInfo, HeapSummary, Info, Isolation, LogLine, Region,
     ThreadId, ThreadInfo, ThreadSnapshot,
 };
+use crate::maps::{MapEntry, MapId, MapInfo};
+use crate::programs::{BpfFeatures, ProgramId, ProgramInfo, ProgramPart};
 
-/// Names a run: one execution of an extension's `main` or of a called function.
+/// Names a run: one execution of an extension's `main`, of a called function, or of an eBPF program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u32);
 
@@ -174,6 +176,115 @@ pub enum Request {
     Kill(ExtensionId),
     /// Removes an extension: its `exit` and destructors run, its memory comes back.
     Unload(ExtensionId),
+    /// What this guest offers to eBPF programs.
+    BpfFeatures,
+    /// Checks an uploaded package and loads all programs of its object, or none.
+    LoadPrograms {
+        /// From [`Reply::Upload`]; is used up.
+        upload: u32,
+        /// Name of the program, if the object has one only; else what its programs' names begin with.
+        name: Option<String>,
+        /// Whether the interpreter shall execute them.
+        interpret: bool,
+        /// Whether the operator wants it although its certificate's generation is below one that was loaded.
+        rollback: bool,
+    },
+    /// Loaded programs.
+    Programs {
+        /// Programs to skip, for the next page of a long list.
+        skip: u32,
+    },
+    /// Reads a part of what the guest keeps of a program.
+    ProgramDump {
+        /// The program.
+        program: ProgramId,
+        /// What of it.
+        part: ProgramPart,
+        /// First byte; the reply has at most [`crate::limits::CHUNK_BYTES_MAX`], and none at the end.
+        offset: u32,
+    },
+    /// Runs a program on data, on a thread of its own. Its result comes as an event before its end.
+    TestProgram {
+        /// The program.
+        program: ProgramId,
+        /// The packet or memory, or the context of other kinds, filled up with zeros. No packet: 64 zeros.
+        data: Vec<u8>,
+        /// Runs. Each starts with the packet's first bounds; its bytes are as the run before left them, as in Linux.
+        repeat: u32,
+        /// CPU time in milliseconds; 0 is unlimited.
+        budget_ms: u32,
+    },
+    /// Checks an uploaded package, runs one of its programs as [`Request::TestProgram`] does, and removes it.
+    RunOnce {
+        /// From [`Reply::Upload`]; is used up.
+        upload: u32,
+        /// The program; empty if the object has only one.
+        program: String,
+        /// Whether the interpreter shall execute it.
+        interpret: bool,
+        /// As in [`Request::LoadPrograms`].
+        rollback: bool,
+        /// As in [`Request::TestProgram`].
+        data: Vec<u8>,
+        /// CPU time in milliseconds; 0 is unlimited.
+        budget_ms: u32,
+    },
+    /// Removes a program, and with it the maps that nobody else uses.
+    UnloadProgram(ProgramId),
+    /// Maps.
+    Maps {
+        /// Maps to skip, for the next page of a long list.
+        skip: u32,
+    },
+    /// Descriptions of a map's key and value, as the object brought them.
+    MapTypes(MapId),
+    /// Entries of a map, in its own order. Entries that come or go meanwhile may be missed or seen.
+    MapEntries {
+        /// The map.
+        map: MapId,
+        /// Where to go on, from [`Reply::MapEntries`]; 0 begins.
+        cursor: u32,
+    },
+    /// Reads the value of a key from `offset` on, at most [`crate::limits::CHUNK_BYTES_MAX`]. The oldest value of a queue
+    /// or the newest of a stack, with an empty key.
+    MapLookup {
+        /// The map.
+        map: MapId,
+        /// The key.
+        key: Vec<u8>,
+        /// First byte.
+        offset: u32,
+    },
+    /// Sets the value of a key; adds to a queue or stack.
+    MapUpdate {
+        /// The map.
+        map: MapId,
+        /// The key.
+        key: Vec<u8>,
+        /// The value.
+        value: Vec<u8>,
+        /// Linux's `BPF_ANY` 0, `BPF_NOEXIST` 1, `BPF_EXIST` 2.
+        flags: u64,
+    },
+    /// Removes a key.
+    MapDelete {
+        /// The map.
+        map: MapId,
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// Takes a value from a queue or stack, or the oldest record from a ring buffer; answers as
+    /// [`Request::MapLookup`].
+    MapTake(MapId),
+    /// Keeps a map when its last program goes, and shares it with programs that declare one pinned by that name.
+    MapPin {
+        /// The map.
+        map: MapId,
+        /// The name; empty for its own.
+        name: String,
+    },
+    /// Undoes a pin. A map that no program uses goes.
+    MapUnpin(MapId),
     /// Powers the machine off.
     PowerOff {
         /// What the virtual machine monitor shall report.
@@ -221,7 +332,7 @@ pub enum Reply {
     },
     /// To `Heap`.
     Heap(HeapSummary),
-    /// To `Peek` and `ReadFile`.
+    /// To `Peek`, `ReadFile`, `ProgramDump`, `MapLookup` and `MapTake`.
     Bytes(Vec<u8>),
     /// To `Log`.
     Log(Vec<LogLine>),
@@ -252,6 +363,36 @@ pub enum Reply {
         /// Whether there are more.
         more: bool,
     },
-    /// To `Run` and `Call`: it has started; its output and end come as events.
+    /// To `Run`, `Call`, `TestProgram` and `RunOnce`: it has started; its output and end come as events.
     Started(RunId),
+    /// To `BpfFeatures`.
+    BpfFeatures(BpfFeatures),
+    /// To `LoadPrograms` and `Programs`.
+    Programs {
+        /// A page of them; of a load, all.
+        programs: Vec<ProgramInfo>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To `Maps`.
+    Maps {
+        /// A page of them.
+        maps: Vec<MapInfo>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To `MapTypes`.
+    MapTypes {
+        /// As [`crate::bpf::MapSpec::key_type`].
+        key: Vec<u8>,
+        /// As [`crate::bpf::MapSpec::value_type`].
+        value: Vec<u8>,
+    },
+    /// To `MapEntries`.
+    MapEntries {
+        /// A page of them; may be empty although there are more.
+        entries: Vec<MapEntry>,
+        /// Where to go on, if there may be more.
+        next: Option<u32>,
+    },
 }

@@ -1,5 +1,6 @@
 //! The guest's half: one walk over program and proof.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -151,7 +152,7 @@ struct Walk<'a> {
     marks: Vec<Mark>,
     usage: Usage,
     /// States at slots, to be walked from.
-    waiting: Vec<(State, u32)>,
+    waiting: Vec<(Box<State>, u32)>,
     /// Which states of each point were reached.
     reached: Vec<Vec<bool>>,
     /// Reached and not yet walked from: point and state.
@@ -221,7 +222,7 @@ impl<'a> Walk<'a> {
             program,
             proof,
             usage: Usage::new(program),
-            waiting: alloc::vec![(program.entry(), 0)],
+            waiting: alloc::vec![(Box::new(program.entry()), 0)],
             reached: proof.points.iter().map(|point| alloc::vec![false; point.states.len()]).collect(),
             pending: Vec::new(),
             fuel: Vec::new(),
@@ -243,7 +244,7 @@ impl<'a> Walk<'a> {
                 let state = point.states[index as usize]
                     .state()
                     .map_err(|error| CheckError { slot: point.slot, reason: CheckReason::Proof(error) })?;
-                self.follow(state, point.slot, true)?;
+                self.follow(Box::new(state), point.slot, true)?;
             } else {
                 return Ok(());
             }
@@ -251,7 +252,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks until the program ends or a point of the proof is reached; other ways of branches wait.
-    fn follow(&mut self, mut state: State, mut slot: u32, mut stated: bool) -> Result<(), CheckError> {
+    fn follow(&mut self, mut state: Box<State>, mut slot: u32, mut stated: bool) -> Result<(), CheckError> {
         loop {
             let at = |reason| CheckError { slot, reason };
             let mark = self.marks.get(slot as usize).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
@@ -270,7 +271,7 @@ impl<'a> Walk<'a> {
             let operation = self.program.code.get(slot).ok_or(at(CheckReason::Unsafe(Reason::FallsOut)))?;
             #[cfg(feature = "oracle")]
             if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(slot as usize)) {
-                seen.push(state.clone());
+                seen.push((*state).clone());
             }
             let next = step(self.program, &mut self.usage, &mut state, slot, operation)
                 .map_err(|reason| at(CheckReason::Unsafe(reason)))?;

@@ -86,23 +86,26 @@ impl Facts {
             Rc::new(Shared { frames, packet: self.packet.clone(), references: self.references.clone() });
         let mut largest = 0;
         let mut fine = true;
-        state.for_all(&mut |value| {
-            largest = largest.max(value.id);
-            if let Content::Pointer(pointer) = &value.content {
-                // What may be null is null together with all that have its identity: there must be one.
-                let unmoved = pointer.variable == Scalar::constant(0);
-                fine &= !pointer.nullable || value.id != 0 && unmoved;
-                match pointer.region {
-                    Region::Stack(frame) => fine &= usize::from(frame) < depth,
-                    Region::Record { reference, .. } => {
-                        largest = largest.max(reference);
-                        // A record whose reference is unknown could outlive it.
-                        fine &= self.references.iter().any(|known| known.id == reference);
+        state.for_all(
+            |_| true,
+            |value| {
+                largest = largest.max(value.id);
+                if let Content::Pointer(pointer) = &value.content {
+                    // What may be null is null together with all that have its identity: there must be one.
+                    let unmoved = pointer.variable == Scalar::constant(0);
+                    fine &= !pointer.nullable || value.id != 0 && unmoved;
+                    match pointer.region {
+                        Region::Stack(frame) => fine &= usize::from(frame) < depth,
+                        Region::Record { reference, .. } => {
+                            largest = largest.max(reference);
+                            // A record whose reference is unknown could outlive it.
+                            fine &= self.references.iter().any(|known| known.id == reference);
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
-            }
-        });
+            },
+        );
         for reference in &self.references {
             largest = largest.max(reference.id);
             fine &= reference.id != 0;

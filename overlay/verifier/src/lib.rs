@@ -11,6 +11,7 @@ extern crate alloc;
 
 #[cfg(feature = "analysis")]
 pub mod analysis;
+pub mod certificate;
 mod check;
 #[cfg(feature = "oracle")]
 mod claims;
@@ -25,6 +26,9 @@ mod stack;
 mod state;
 mod transfer;
 mod value;
+
+#[cfg(all(test, feature = "analysis"))]
+mod oracle_tests;
 
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};
 #[cfg(feature = "oracle")]

@@ -88,11 +88,6 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
-    /// Whether a function starts at `slot`, or the program ends there.
-    pub(crate) fn is_boundary(&self, slot: u32) -> bool {
-        slot >= self.code.len() || self.functions.binary_search(&slot).is_ok()
-    }
-
     /// The state in which the program starts.
     pub(crate) fn entry(&self) -> State {
         let mut state = State::new();

@@ -189,38 +189,49 @@ impl State {
         id
     }
 
-    /// Applies `change` to all values: registers, stacks, saved registers, arguments of callbacks.
-    pub(crate) fn for_all(&mut self, change: &mut dyn FnMut(&mut Value)) {
-        self.registers.iter_mut().for_each(&mut *change);
-        let shared = Rc::make_mut(&mut self.shared);
-        for frame in &mut shared.frames {
-            if !frame.stack.slots.is_empty() {
-                let stack = Rc::make_mut(&mut frame.stack);
-                stack.values_mut().for_each(&mut *change);
+    /// Applies `change` to all values that are `meant`: in registers, stacks, saved registers, arguments of callbacks.
+    /// What is shared with other states is copied only if something in it is meant.
+    pub(crate) fn for_all(&mut self, meant: impl Fn(&Value) -> bool, mut change: impl FnMut(&mut Value)) {
+        for value in self.registers.iter_mut().filter(|value| meant(value)) {
+            change(value);
+        }
+        for depth in 0..self.shared.frames.len() {
+            let frame = &self.shared.frames[depth];
+            if frame.stack.slots.iter().any(|slot| slot.bytes > 0 && meant(&slot.value)) {
+                let stack = Rc::make_mut(&mut self.shared_mut().frames[depth].stack);
+                stack.values_mut().filter(|value| meant(value)).for_each(&mut change);
                 stack.prune();
             }
-            if let Some(caller) = &mut frame.caller {
-                Rc::make_mut(&mut caller.saved).iter_mut().for_each(&mut *change);
-                caller.callback.iter_mut().for_each(&mut *change);
+            let frame = &self.shared.frames[depth];
+            let Some(caller) = &frame.caller else {
+                continue;
+            };
+            if caller.saved.iter().chain(&caller.callback).any(&meant)
+                && let Some(caller) = &mut self.shared_mut().frames[depth].caller
+            {
+                let saved = Rc::make_mut(&mut caller.saved).iter_mut();
+                saved.chain(&mut caller.callback).filter(|value| meant(value)).for_each(&mut change);
             }
         }
     }
 
     /// All numbers with identity `id` are in `scalar`: the one that a branch refined.
     pub(crate) fn refine(&mut self, id: Id, scalar: &Scalar) {
-        self.for_all(&mut |value| {
-            if value.id != id {
-                return;
-            }
-            match &mut value.content {
+        self.refine_numbers(id, scalar);
+        self.distance_known(id, scalar.smin());
+    }
+
+    fn refine_numbers(&mut self, id: Id, scalar: &Scalar) {
+        self.for_all(
+            |value| value.id == id,
+            |value| match &mut value.content {
                 Content::Scalar(number) => *number = number.intersect(scalar).unwrap_or(*number),
                 Content::Pointer(pointer) if !pointer.nullable => {
                     pointer.variable = pointer.variable.intersect(scalar).unwrap_or(pointer.variable);
                 }
                 Content::Pointer(_) | Content::Unusable => {}
-            }
-        });
-        self.distance_known(id, scalar.smin());
+            },
+        );
     }
 
     /// The number `id`, if it is a distance to the packet's end, is at least `least`.
@@ -243,18 +254,7 @@ impl State {
         if id != 0 && range.abs() <= limit {
             // The packet's length bounds the number, too.
             let most = Scalar::signed(i64::MIN, limit - range);
-            self.for_all(&mut |value| {
-                if value.id != id {
-                    return;
-                }
-                match &mut value.content {
-                    Content::Scalar(number) => *number = number.intersect(&most).unwrap_or(*number),
-                    Content::Pointer(pointer) if pointer.region == Region::Packet && !pointer.nullable => {
-                        pointer.variable = pointer.variable.intersect(&most).unwrap_or(pointer.variable);
-                    }
-                    Content::Pointer(_) | Content::Unusable => {}
-                }
-            });
+            self.refine_numbers(id, &most);
         }
         self.packet_range(id, range);
     }
@@ -272,25 +272,25 @@ impl State {
     /// The pointer with null-identity `id` turned out to be null or not.
     pub(crate) fn resolve(&mut self, id: Id, null: bool) {
         let mut released = 0;
-        self.for_all(&mut |value| {
-            if value.id != id {
-                return;
-            }
-            if let Content::Pointer(pointer) = &mut value.content
-                && pointer.nullable
-            {
-                if let Region::Record { reference, .. } = pointer.region {
-                    released = reference;
+        self.for_all(
+            |value| value.id == id,
+            |value| {
+                if let Content::Pointer(pointer) = &mut value.content
+                    && pointer.nullable
+                {
+                    if let Region::Record { reference, .. } = pointer.region {
+                        released = reference;
+                    }
+                    if null {
+                        let moved = i64::from(pointer.fixed);
+                        *value = Value::scalar(Scalar::constant(moved as u64));
+                    } else {
+                        pointer.nullable = false;
+                        value.id = 0;
+                    }
                 }
-                if null {
-                    let moved = i64::from(pointer.fixed);
-                    *value = Value::scalar(Scalar::constant(moved as u64));
-                } else {
-                    pointer.nullable = false;
-                    value.id = 0;
-                }
-            }
-        });
+            },
+        );
         if null && released != 0 {
             self.shared_mut().references.retain(|reference| reference.id != released);
         }
@@ -298,11 +298,8 @@ impl State {
 
     /// Makes all values unusable that `gone` names.
     pub(crate) fn invalidate(&mut self, gone: &dyn Fn(Region) -> bool) {
-        self.for_all(&mut |value| {
-            if value.as_pointer().is_some_and(|pointer| gone(pointer.region)) {
-                *value = Value::UNUSABLE;
-            }
-        });
+        let meant = |value: &Value| value.as_pointer().is_some_and(|pointer| gone(pointer.region));
+        self.for_all(meant, |value| *value = Value::UNUSABLE);
     }
 
     /// The value at `location` in the current function.
@@ -328,7 +325,8 @@ impl State {
 
     /// Forgets all progress of the loop at `head`.
     pub(crate) fn forget_progress(&mut self, head: u32) {
-        self.for_all(&mut |value| {
+        let meant = |value: &Value| value.progress.iter().flatten().any(|progress| progress.head == head);
+        self.for_all(meant, |value| {
             for progress in &mut value.progress {
                 if progress.is_some_and(|progress| progress.head == head) {
                     *progress = None;

@@ -95,7 +95,7 @@ fn a_shared_folder_is_at_host() {
 }
 
 /// An archive as `cpio -o -H newc` writes it (cpio(5), "new ASCII format"), of files and folders with their mode.
-fn archive(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, (name, mode, contents)) in entries.iter().chain(&[("TRAILER!!!", 0, &b""[..])]).enumerate() {
         // Magic, inode, mode, owner, group, links, time, size, device, device of a device, length of the name, checksum.

@@ -339,7 +339,8 @@ impl Scheduler {
         let driver = highest == Some(Priority::Driver as usize);
         let running = self.threads.get(&old_id).filter(|old| old.state == State::Running);
         let top = highest.max(running.map(|old| old.priority as usize)).unwrap_or(0);
-        if running.is_none() || driver || now >= self.boost.end {
+        let expired = self.boost.end != 0 && now >= self.boost.end;
+        if running.is_none() || driver || expired {
             self.boost.finish(now);
         }
         let boosted = self.boost.end != 0;
@@ -366,7 +367,8 @@ impl Scheduler {
             State::Running => {
                 old.state = State::Ready;
                 let priority = old.priority;
-                self.enqueue(old_id, priority, now + STARVATION_NS);
+                // One whose turn out of order was too short has the next one.
+                self.enqueue(old_id, priority, if expired { now } else { now + STARVATION_NS });
             }
             State::Exited => ended = self.threads.remove(&old_id),
             State::Ready | State::Waiting(_) => {}

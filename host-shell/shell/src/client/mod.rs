@@ -258,6 +258,7 @@ impl Shared {
                             let end = RunEnd { outcome, cpu_time_ns, dropped_bytes };
                             self.runs.push(run, RunEvent::Ended(end), bytes)
                         }
+                        Ok(Event::Tested { run, test }) => self.runs.push(run, RunEvent::Tested(test), bytes),
                         Ok(event @ (Event::Log(_) | Event::LogDropped { .. })) => {
                             if let Some(handler) = lock(&self.log_handler).as_mut() {
                                 handler(event);

@@ -8,6 +8,8 @@ use uio_protocol::inspect::{
     ThreadInfo, ThreadSnapshot,
 };
 use uio_protocol::limits::CHUNK_BYTES_MAX;
+use uio_protocol::maps::{MapEntry, MapId, MapInfo};
+use uio_protocol::programs::{BpfFeatures, ProgramId, ProgramInfo, ProgramPart};
 use uio_protocol::rpc::{Reply, Request, RunId};
 
 use super::{Client, ClientError};
@@ -191,6 +193,138 @@ impl Client {
             Reply::Done => Ok(()),
             other => Err(ClientError::unexpected("Unload", &other)),
         }
+    }
+
+    /// What the guest offers to eBPF programs.
+    pub fn bpf_features(&self) -> Result<BpfFeatures, ClientError> {
+        expect!(self, Request::BpfFeatures, Reply::BpfFeatures(features) => features)
+    }
+
+    /// Loads the programs of an uploaded package.
+    pub fn load_programs(
+        &self,
+        upload: u32,
+        name: Option<String>,
+        interpret: bool,
+        rollback: bool,
+    ) -> Result<Vec<ProgramInfo>, ClientError> {
+        let request = Request::LoadPrograms { upload, name, interpret, rollback };
+        match self.request_within(&request, LOAD_TIMEOUT)? {
+            Reply::Programs { programs, .. } => Ok(programs),
+            other => Err(ClientError::unexpected("LoadPrograms", &other)),
+        }
+    }
+
+    /// Loaded programs.
+    pub fn programs(&self) -> Result<Vec<ProgramInfo>, ClientError> {
+        pages!(self, Programs, Programs { programs })
+    }
+
+    /// A part of what the guest keeps of a program.
+    pub fn program_dump(&self, program: ProgramId, part: ProgramPart) -> Result<Vec<u8>, ClientError> {
+        let mut all = Vec::new();
+        loop {
+            let request = Request::ProgramDump { program, part, offset: all.len() as u32 };
+            let bytes = expect!(self, request, Reply::Bytes(bytes) => bytes)?;
+            if bytes.is_empty() {
+                return Ok(all);
+            }
+            all.extend(bytes);
+        }
+    }
+
+    /// Starts a test run.
+    pub fn test_program(
+        &self,
+        program: ProgramId,
+        data: Vec<u8>,
+        repeat: u32,
+        budget_ms: u32,
+    ) -> Result<RunId, ClientError> {
+        expect!(self, Request::TestProgram { program, data, repeat, budget_ms },
+            Reply::Started(run) => run)
+    }
+
+    /// Starts a program of an uploaded package that is removed afterwards.
+    pub fn run_once(
+        &self,
+        upload: u32,
+        program: String,
+        interpret: bool,
+        data: Vec<u8>,
+        budget_ms: u32,
+    ) -> Result<RunId, ClientError> {
+        let request = Request::RunOnce { upload, program, interpret, rollback: false, data, budget_ms };
+        match self.request_within(&request, LOAD_TIMEOUT)? {
+            Reply::Started(run) => Ok(run),
+            other => Err(ClientError::unexpected("RunOnce", &other)),
+        }
+    }
+
+    /// Removes a program.
+    pub fn unload_program(&self, program: ProgramId) -> Result<(), ClientError> {
+        self.command(&Request::UnloadProgram(program))
+    }
+
+    /// Maps.
+    pub fn maps(&self) -> Result<Vec<MapInfo>, ClientError> {
+        pages!(self, Maps, Maps { maps })
+    }
+
+    /// Descriptions of the types of a map's key and value.
+    pub fn map_types(&self, map: MapId) -> Result<(Vec<u8>, Vec<u8>), ClientError> {
+        expect!(self, Request::MapTypes(map), Reply::MapTypes { key, value } => (key, value))
+    }
+
+    /// Entries from `cursor` on, 0 for the first, and where to go on if there may be more.
+    pub fn map_entries(&self, map: MapId, cursor: u32) -> Result<(Vec<MapEntry>, Option<u32>), ClientError> {
+        expect!(self, Request::MapEntries { map, cursor },
+            Reply::MapEntries { entries, next } => (entries, next))
+    }
+
+    /// The value of a key, `bytes` of it.
+    pub fn map_lookup(&self, map: MapId, key: &[u8], bytes: usize) -> Result<Vec<u8>, ClientError> {
+        let mut value = Vec::new();
+        loop {
+            let request = Request::MapLookup { map, key: key.to_vec(), offset: value.len() as u32 };
+            let part = expect!(self, request, Reply::Bytes(part) => part)?;
+            let end = part.is_empty();
+            value.extend(part);
+            if end || value.len() >= bytes {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Sets the value of a key, or adds to a queue or stack.
+    pub fn map_update(
+        &self,
+        map: MapId,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        flags: u64,
+    ) -> Result<(), ClientError> {
+        self.command(&Request::MapUpdate { map, key, value, flags })
+    }
+
+    /// Removes a key.
+    pub fn map_delete(&self, map: MapId, key: Vec<u8>) -> Result<(), ClientError> {
+        self.command(&Request::MapDelete { map, key })
+    }
+
+    /// Takes a value or record.
+    pub fn map_take(&self, map: MapId) -> Result<Vec<u8>, ClientError> {
+        expect!(self, Request::MapTake(map), Reply::Bytes(bytes) => bytes)
+    }
+
+    /// Pins a map.
+    pub fn map_pin(&self, map: MapId, name: String) -> Result<(), ClientError> {
+        self.command(&Request::MapPin { map, name })
+    }
+
+    /// Unpins a map.
+    pub fn map_unpin(&self, map: MapId) -> Result<(), ClientError> {
+        self.command(&Request::MapUnpin(map))
     }
 
     /// Powers the machine off. The connection usually ends before an answer comes.

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use uio_protocol::fault::Outcome;
+use uio_protocol::programs::TestRun;
 use uio_protocol::rpc::RunId;
 
 use super::{Client, ClientError};
@@ -28,6 +29,8 @@ pub struct RunEnd {
 pub enum RunEvent {
     /// It printed.
     Output(Vec<u8>),
+    /// It was an eBPF program, and this came of it.
+    Tested(TestRun),
     /// It ended; nothing follows.
     Ended(RunEnd),
 }
@@ -106,7 +109,7 @@ impl Client {
         self.shared.take(events.iter().map(|(_, bytes)| bytes).sum());
         let outputs = events.into_iter().filter_map(|(event, _)| match event {
             RunEvent::Output(bytes) => Some(bytes),
-            RunEvent::Ended(_) => None,
+            RunEvent::Tested(_) | RunEvent::Ended(_) => None,
         });
         outputs.flatten().collect()
     }

@@ -25,6 +25,9 @@ const C_FLAGS: [&str; 10] = [
     "-Wall",
 ];
 
+/// As `extensions/build-bpf.sh` has them.
+const BPF_FLAGS: [&str; 6] = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall"];
+
 /// What an extension is made of.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -51,6 +54,38 @@ pub(super) fn object(path: &Path) -> Result<Object, CommandError> {
         _ => contents,
     };
     Ok(Object { path: path.to_path_buf(), bytes, name })
+}
+
+/// As [`object`], of an eBPF program.
+pub(super) fn bpf_object(path: &Path) -> Result<(Vec<u8>, String), CommandError> {
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let contents = read(path)?;
+    if path.extension().is_none_or(|extension| extension != "c") {
+        return Ok((contents, name));
+    }
+    if !is_installed("clang") {
+        return Err(CommandError::with_hint(
+            "clang, which compiles eBPF, is not installed",
+            format!("install it with: {}", command_line(&[CLANG])),
+        ));
+    }
+    let folder = Temporary::new()?;
+    let object = folder.0.join(format!("{name}.o"));
+    let script = workspace().map(|root| root.join("extensions/build-bpf.sh"));
+    let line = match script.filter(|script| script.is_file()) {
+        Some(script) => {
+            let mut line = Command::new(script);
+            line.arg(&folder.0).arg(path);
+            line
+        }
+        None => {
+            let mut line = Command::new("clang");
+            line.args(BPF_FLAGS).arg("-c").arg(path).arg("-o").arg(&object);
+            line
+        }
+    };
+    carry_out(line, path)?;
+    Ok((read(&object)?, name))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
@@ -81,7 +116,7 @@ impl Drop for Temporary {
 fn compile(source: &Path, language: &str, folder: &Path, object: &Path) -> Result<(), CommandError> {
     let c_compiler = ["clang", "gcc"].into_iter().find(|program| is_installed(program));
     let script = workspace().map(|root| root.join("extensions/build.sh")).filter(|script| script.is_file());
-    let mut line = match (language, script, c_compiler) {
+    let line = match (language, script, c_compiler) {
         ("c", _, None) => {
             return Err(CommandError::with_hint(
                 "no C compiler (clang or gcc) is installed",
@@ -105,6 +140,10 @@ fn compile(source: &Path, language: &str, folder: &Path, object: &Path) -> Resul
             ));
         }
     };
+    carry_out(line, source)
+}
+
+fn carry_out(mut line: Command, source: &Path) -> Result<(), CommandError> {
     // Warnings and errors go to the person, in the compiler's own words.
     line.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
     match line.status() {

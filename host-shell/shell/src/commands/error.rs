@@ -42,6 +42,16 @@ pub enum CommandError {
         /// Why.
         source: io::Error,
     },
+    /// An eBPF program that was not found safe.
+    #[error("{message}")]
+    Rejected {
+        /// What is wrong.
+        message: String,
+        /// Where, and how it comes there.
+        details: Vec<String>,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// Output went nowhere: the reader of a pipe is gone. Nobody needs to be told.
     #[error("the output was closed")]
     OutputClosed,
@@ -82,6 +92,7 @@ impl CommandError {
     pub fn details(&self) -> Vec<String> {
         match self {
             Self::Client(ClientError::Rpc(error)) => rpc::details(error),
+            Self::Rejected { details, .. } => details.clone(),
             // A single word needs no finger pointing at it.
             Self::Expression(error) if error.source.len() > error.span.end - error.span.start => {
                 let marks = error.source.get(error.span.start..error.span.end).unwrap_or(" ");
@@ -122,7 +133,7 @@ impl CommandError {
             Self::HostFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("this command takes a file of the host".into())
             }
-            Self::Other { hint, .. } => hint.clone(),
+            Self::Other { hint, .. } | Self::Rejected { hint, .. } => hint.clone(),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ impl Command for Help {
     }
 
     fn usage(&self) -> &'static str {
-        "help [COMMAND]"
+        "help [COMMAND [SUBCOMMAND]]"
     }
 
     fn example(&self) -> &'static str {
@@ -24,16 +24,16 @@ impl Command for Help {
     }
 
     fn arity(&self) -> (usize, usize) {
-        (0, 1)
+        (0, 2)
     }
 
     fn completions(&self) -> &'static [Completion] {
-        &[Completion::Command]
+        &[Completion::Command, Completion::Nothing]
     }
 
     fn run(&self, _: &mut Shell, arguments: &Arguments, out: &mut Output<'_>) -> Result<(), CommandError> {
-        if let Some(name) = arguments.get(0) {
-            return show(find(name)?, out);
+        if arguments.get(0).is_some() {
+            return show(find(&arguments.all().join(" "))?, out);
         }
         if out.is_json() {
             for command in all() {
@@ -69,6 +69,13 @@ pub(super) fn show(command: &dyn Command, out: &mut Output<'_>) -> Result<(), Co
         out.line("")?;
         out.line(command.details())?;
     }
+    if !command.subcommands().is_empty() {
+        out.line("")?;
+        let width = command.subcommands().iter().map(|sub| sub.name().len()).max().unwrap_or(0);
+        for sub in command.subcommands() {
+            out.line(format!("  {:<width$}  {}", sub.name(), sub.summary()))?;
+        }
+    }
     out.line("")?;
     for line in command.example().lines() {
         out.line(if line.starts_with("> ") { style.good(line) } else { line.to_owned() })?;
@@ -83,5 +90,6 @@ fn describe(command: &dyn Command) -> serde_json::Value {
         "usage": command.usage(),
         "details": command.details(),
         "example": command.example(),
+        "subcommands": command.subcommands().iter().map(|sub| describe(*sub)).collect::<Vec<_>>(),
     })
 }

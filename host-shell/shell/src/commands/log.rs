@@ -67,7 +67,8 @@ impl Command for Log {
                 match events.recv_timeout(POLL) {
                     Ok(Event::Log(lines)) => print(&lines, &mut next, out)?,
                     Ok(Event::LogDropped { lines }) => lost(lines, out)?,
-                    Ok(Event::Output { .. } | Event::Exited { .. }) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Event::Output { .. } | Event::Exited { .. } | Event::Tested { .. })
+                    | Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
                 // Ctrl-C is how one leaves; it is no failure.

@@ -7,6 +7,7 @@ mod shell;
 mod symbols;
 
 mod batch;
+mod bpf;
 mod call;
 mod cat;
 mod compile;
@@ -21,10 +22,12 @@ mod kill;
 mod load;
 mod log;
 mod ls;
+mod map;
 mod mem;
 mod peek;
 mod poke;
 mod print;
+mod prog;
 mod run;
 mod runner;
 mod set;
@@ -65,6 +68,10 @@ pub enum Completion {
     Extension,
     /// A loaded extension, or a file of the host to load.
     ExtensionOrFile,
+    /// A loaded eBPF program.
+    Program,
+    /// An eBPF map.
+    Map,
     /// One of these words.
     Words(&'static [&'static str]),
 }
@@ -97,6 +104,10 @@ pub trait Command: Sync {
     fn completions(&self) -> &'static [Completion] {
         &[]
     }
+    /// The commands that its first argument chooses from. Their names are two words, `prog load`.
+    fn subcommands(&self) -> &'static [&'static dyn Command] {
+        &[]
+    }
     /// Does it.
     ///
     /// # Errors
@@ -112,6 +123,7 @@ pub static ALL: &[(&str, &[&dyn Command])] = &[
     ("Names and memory", &[&print::Print, &set::Set, &sym::Sym, &disasm::Disasm, &peek::Peek, &poke::Poke]),
     ("Files", &[&ls::Ls, &cat::Cat, &cp::Cp, &edit::Edit]),
     ("Extensions", &[&run::Run, &load::Load, &call::Call, &ext::Ext, &kill::Kill, &unload::Unload]),
+    ("eBPF", &[&bpf::Bpf, &prog::Prog, &map::Map]),
     ("Shell", &[&help::Help, &batch::Batch, &transcript::Transcript]),
 ];
 
@@ -120,17 +132,46 @@ pub fn all() -> impl Iterator<Item = &'static dyn Command> {
     ALL.iter().flat_map(|(_, commands)| commands.iter().copied())
 }
 
-/// The command of that name, or the only one that starts with it.
+/// The command of that name; `prog load` for a subcommand.
 ///
 /// # Errors
 ///
 /// [`CommandError::Unknown`] with near matches.
 pub fn find(name: &str) -> Result<&'static dyn Command, CommandError> {
-    if let Some(command) = all().find(|command| command.name() == name) {
+    let named = |name: &str| all().find(|command| command.name() == name);
+    if let Some(command) = named(name) {
         return Ok(command);
+    }
+    if let Some((first, second)) = name.split_once(' ')
+        && let Some(command) = named(first)
+        && !command.subcommands().is_empty()
+    {
+        return subcommand(command, second);
     }
     let near = near_matches(name, all().map(Command::name));
     Err(CommandError::Unknown { name: name.to_owned(), near })
+}
+
+/// The subcommand of `command` that `word` names.
+///
+/// # Errors
+///
+/// [`CommandError::Unknown`] with near matches.
+pub fn subcommand(command: &'static dyn Command, word: &str) -> Result<&'static dyn Command, CommandError> {
+    let commands = command.subcommands();
+    if let Some(found) = commands.iter().find(|sub| last_word(sub.name()) == word) {
+        return Ok(*found);
+    }
+    let name = format!("{} {word}", command.name());
+    let near = near_matches(word, commands.iter().map(|sub| last_word(sub.name())));
+    let near = near.iter().map(|near| format!("{} {near}", command.name())).collect();
+    Err(CommandError::Unknown { name, near })
+}
+
+/// What chooses a subcommand.
+#[must_use]
+pub fn last_word(name: &str) -> &str {
+    name.rsplit(' ').next().unwrap_or(name)
 }
 
 /// Runs a command line that is already cut into words. A failure is returned, not shown; `out` then speaks
@@ -140,8 +181,15 @@ pub fn find(name: &str) -> Result<&'static dyn Command, CommandError> {
 ///
 /// The command's, or [`CommandError::Unknown`], or [`CommandError::Usage`].
 pub fn dispatch(shell: &mut Shell, words: &[String], out: &mut Output<'_>) -> Result<(), CommandError> {
-    let Some((name, rest)) = words.split_first() else { return Ok(()) };
-    let command = find(name)?;
+    let Some((name, mut rest)) = words.split_first() else { return Ok(()) };
+    let mut command = find(name)?;
+    if let Some((first, others)) = rest.split_first()
+        && !command.subcommands().is_empty()
+        && !first.starts_with('-')
+    {
+        command = subcommand(command, first)?;
+        rest = others;
+    }
     let arguments = Arguments::parse(command, rest)?;
     if arguments.has("--help") {
         return help::show(command, out);
@@ -174,7 +222,8 @@ mod tests {
 
     #[test]
     fn every_command_has_help_that_fits_it() {
-        for command in all() {
+        let subcommands = all().flat_map(|command| command.subcommands().iter().copied());
+        for command in all().chain(subcommands) {
             let name = command.name();
             assert!(command.usage().starts_with(name), "{name}: usage");
             assert!(!command.summary().is_empty() && !command.summary().ends_with('.'), "{name}: summary");
@@ -202,5 +251,17 @@ mod tests {
     fn a_mistyped_command_has_a_near_match() {
         let Err(CommandError::Unknown { near, .. }) = find("thraeds") else { panic!() };
         assert_eq!(near, ["threads"]);
+        let Err(CommandError::Unknown { name, near }) = find("prog laod") else { panic!() };
+        assert_eq!((name.as_str(), near), ("prog laod", vec!["prog load".to_owned()]));
+    }
+
+    #[test]
+    fn subcommands_are_named_after_their_command() {
+        for command in all() {
+            for sub in command.subcommands() {
+                assert_eq!(sub.name().split_once(' ').map(|(first, _)| first), Some(command.name()));
+                assert_eq!(find(sub.name()).unwrap().name(), sub.name());
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use uio_protocol::fault::{FaultReport, Outcome};
 use uio_protocol::limits::{BUDGET_DEFAULT_MS, BUDGET_MAX_MS};
+use uio_protocol::programs::TestRun;
 use uio_protocol::rpc::RunId;
 
 use super::{Arguments, CommandError, Flag, Output, Shell};
@@ -37,7 +38,35 @@ pub(super) fn watch(
     name: Option<&str>,
     out: &mut Output<'_>,
 ) -> Result<RunEnd, CommandError> {
+    watch_any(shell, run, Who::Extension(name), out).map(|(end, _)| end)
+}
+
+/// As [`watch`], for a run of the eBPF program `name`. What came of it.
+pub(super) fn watch_program(
+    shell: &mut Shell,
+    run: RunId,
+    name: &str,
+    out: &mut Output<'_>,
+) -> Result<TestRun, CommandError> {
+    let (_, test) = watch_any(shell, run, Who::Program(name), out)?;
+    test.ok_or_else(|| CommandError::message(format!("the guest did not say what came of `{name}`")))
+}
+
+/// Who runs.
+#[derive(Clone, Copy)]
+enum Who<'a> {
+    Extension(Option<&'a str>),
+    Program(&'a str),
+}
+
+fn watch_any(
+    shell: &mut Shell,
+    run: RunId,
+    who: Who<'_>,
+    out: &mut Output<'_>,
+) -> Result<(RunEnd, Option<TestRun>), CommandError> {
     let mut interrupted = false;
+    let mut tested = None;
     let mut line_open = false;
     let end = {
         let mut events = shell.client.run_events(run);
@@ -56,6 +85,7 @@ pub(super) fn watch(
                         return Err(error);
                     }
                 }
+                Some(RunEvent::Tested(test)) => tested = Some(test),
                 Some(RunEvent::Ended(end)) => break end,
                 None => {}
             }
@@ -83,29 +113,31 @@ pub(super) fn watch(
         out.line(out.style().warning(&note))?;
     }
     if let Outcome::Ended(report) = &end.outcome {
-        fault(shell, report, name, &end, out)?;
+        fault(shell, report, who, &end, out)?;
         return Err(CommandError::Shown);
     }
-    Ok(end)
+    Ok((end, tested))
 }
 
 fn fault(
     shell: &mut Shell,
     report: &FaultReport,
-    name: Option<&str>,
+    who: Who<'_>,
     end: &RunEnd,
     out: &mut Output<'_>,
 ) -> Result<(), CommandError> {
-    let extension = match (report.extension, name) {
-        // A run may die in another extension than it started in.
-        (Some(id), _) => {
-            let loaded = shell.client.extensions().unwrap_or_default();
-            loaded.into_iter().find(|one| one.id == id).map(|one| one.name).or(name.map(str::to_owned))
-        }
-        (None, name) => name.map(str::to_owned),
-    };
     let space = shell.space().ok();
-    let fault = Fault::new(report, extension, space.as_ref());
+    let fault = match who {
+        Who::Program(name) => Fault::of_program(report, name, space.as_ref()),
+        Who::Extension(name) => {
+            // A run may die in another extension than it started in.
+            let inner = report.extension.and_then(|id| {
+                let loaded = shell.client.extensions().unwrap_or_default();
+                loaded.into_iter().find(|one| one.id == id).map(|one| one.name)
+            });
+            Fault::new(report, inner.or(name.map(str::to_owned)), space.as_ref())
+        }
+    };
     if out.is_json() {
         let mut value = fault.to_json();
         value["cpu_time_ns"] = json!(end.cpu_time_ns);

@@ -311,6 +311,6 @@ fn for_prompt(event: &Event) -> Option<String> {
             (!lines.is_empty()).then(|| lines.join("\n"))
         }
         Event::LogDropped { lines } => Some(format!("({lines} log lines were lost)")),
-        Event::Output { .. } | Event::Exited { .. } => None,
+        Event::Output { .. } | Event::Exited { .. } | Event::Tested { .. } => None,
     }
 }

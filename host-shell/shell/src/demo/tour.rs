@@ -14,6 +14,10 @@ pub(super) const SCRIPT_FILE: &str = "check.uio";
 /// What is in it.
 pub(super) const SCRIPT: &str = "# what I look at every morning\nprint count\nthreads | grep app\n";
 
+/// A packet of 10.0.0.7, more often than the limiter lets pass.
+const RATE_LIMITER_TEST: &str = "prog test rate_limiter --repeat 250 --data-in \
+    02000000000102000000000208004500003200000000401100000a0000070a010203000000350000";
+
 /// Steps that belong together.
 pub(super) struct Chapter {
     pub(super) title: &'static str,
@@ -247,6 +251,52 @@ pub(super) static CHAPTERS: &[Chapter] = &[
         ],
     },
     Chapter {
+        title: "Load eBPF, proven safe before it runs",
+        steps: &[
+            code(
+                "a rate limiter: compiled and proven here, checked and compiled again in the guest",
+                &["prog load {extensions}/bpf/rate_limiter.c", RATE_LIMITER_TEST, "prog list"],
+                |scene| {
+                    checks::says(scene, &["packet, jit", "returned 1 (XDP_DROP)", "250 runs"])?;
+                    checks::counting(scene)
+                },
+            ),
+            code(
+                "its map, by the types of the source; a bucket filled up by hand",
+                &[
+                    "map dump buckets",
+                    "map update buckets 10.0.0.7 '{ filled_ns = 0, tokens = 50 }'",
+                    "map lookup buckets 10.0.0.7",
+                ],
+                |scene| {
+                    checks::says(scene, &["tokens = 0 }", "tokens = 50 }"])?;
+                    Ok("`map pin` keeps one when its program goes".into())
+                },
+            ),
+            code(
+                "its machine code, with the helpers that it calls",
+                &["prog dump rate_limiter jited"],
+                |scene| {
+                    checks::says(scene, &["ktime_get_ns", "ret"])?;
+                    Ok("disassembled here; the pages are not writable".into())
+                },
+            ),
+            code(
+                "a pointer that may be null: refused with its line, and never sent",
+                &["prog load {extensions}/bpf/rejected/null_unchecked.c"],
+                |scene| checks::refused(scene, "may be null"),
+            ),
+            code("a program that is gone after one run", &["bpf run {extensions}/bpf/pass.c"], |scene| {
+                checks::says(scene, &["returned 2"])?;
+                Ok("what it prints would come here".into())
+            }),
+            code("take it out again", &["prog unload rate_limiter"], |scene| {
+                checks::says(scene, &["unloaded rate_limiter with maps buckets"])?;
+                checks::counting(scene)
+            }),
+        ],
+    },
+    Chapter {
         title: "Keep house",
         steps: &[
             step("what is loaded, and how often it was ended", &["ext"], |scene| {
@@ -342,6 +392,7 @@ mod tests {
         let loaded: BTreeSet<&str> = lines
             .iter()
             .filter(|line| line.contains("{extensions}") && !line.contains("wild_wrpkru"))
+            .filter(|line| !line.starts_with("prog ") && !line.starts_with("bpf "))
             .filter_map(|line| {
                 line.split(['/', ' ']).find_map(|part| part.split_once('.').map(|(stem, _)| stem))
             })

@@ -1,8 +1,11 @@
 //! The guest's refusals in words: what, why, and what to do next.
 
 use uio_protocol::PROTOCOL_HASH;
+use uio_protocol::bpf::MapKind;
 use uio_protocol::error::{FileError, LoadError, RpcError};
 use uio_protocol::limits::FILE_TIME_MAX_MS;
+use uio_protocol::maps::{MapError, SchemaField};
+use uio_protocol::programs::ProgramError;
 
 use super::units::{hex, size};
 
@@ -46,6 +49,20 @@ pub fn headline(error: &RpcError) -> String {
             format!("the extension is in use: {}", reasons.join("; "))
         }
         RpcError::NoEntry => "there is no such function to start".into(),
+        RpcError::NoProgram(program) => format!("no program {}", program.0),
+        RpcError::NoMap(map) => format!("no map {}", map.0),
+        RpcError::Program(error) => program_headline(error),
+        RpcError::Map(error) => map_headline(error),
+        RpcError::ProgramInUse { runs, held_by } => {
+            let mut reasons = Vec::new();
+            if *runs > 0 {
+                reasons.push(format!("{runs} run{} of it", if *runs == 1 { "" } else { "s" }));
+            }
+            if !held_by.is_empty() {
+                reasons.push(format!("{} holds it for tail calls", held_by.join(", ")));
+            }
+            format!("the program is in use: {}", reasons.join("; "))
+        }
         RpcError::Unsupported { what } => format!("this image cannot do that: {what}"),
         RpcError::OutOfMemory { bytes } => format!("the guest has no {} of memory left", size(*bytes)),
     }
@@ -79,6 +96,93 @@ fn load_headline(error: &LoadError) -> String {
         LoadError::NoRoom { bytes } => format!("no room for {} of loaded code", size(*bytes)),
         LoadError::InitFaulted { .. } => "its constructors or `init` were ended by the guest".into(),
         LoadError::InitFailed(value) => format!("its `init` returned {value}, so it was not loaded"),
+    }
+}
+
+fn program_headline(error: &ProgramError) -> String {
+    match error {
+        ProgramError::BadObject { reason } => format!("the object is not valid: {reason}"),
+        ProgramError::NotAdmitted { reason, .. } => format!("the guest's policy refuses it: {reason}"),
+        ProgramError::Unproven { program, slot, reason } => {
+            let place = slot.map(|slot| format!(" at instruction {slot}")).unwrap_or_default();
+            format!("the guest does not find `{program}` proven safe{place}: {reason}")
+        }
+        ProgramError::Untranslatable { program, reason } => {
+            format!("no machine code can be made of `{program}`: {reason}")
+        }
+        ProgramError::BadMap { map, reason } => format!("map `{map}` cannot be made: {reason}"),
+        ProgramError::MapMismatch { map, id, field, pinned, declared } => {
+            let what = schema_field(*field);
+            match field {
+                SchemaField::Kind => {
+                    let name = |number: &u64| {
+                        let kind = u32::try_from(*number).ok().and_then(MapKind::from_number);
+                        kind.map_or_else(|| number.to_string(), |kind| kind.name().to_owned())
+                    };
+                    let (pinned, declared) = (name(pinned), name(declared));
+                    format!(
+                        "map `{map}` is pinned with another {what}: map {} has {pinned}, the object {declared}",
+                        id.0
+                    )
+                }
+                SchemaField::KeyBytes
+                | SchemaField::ValueBytes
+                | SchemaField::MaxEntries
+                | SchemaField::Flags
+                | SchemaField::ReadOnly => {
+                    format!(
+                        "map `{map}` is pinned with another {what}: map {} has {pinned}, the object {declared}",
+                        id.0
+                    )
+                }
+                SchemaField::KeyType
+                | SchemaField::ValueType
+                | SchemaField::Inner
+                | SchemaField::Contents => {
+                    format!("map `{map}` is pinned with another {what} (map {})", id.0)
+                }
+            }
+        }
+        ProgramError::NoSuchProgram { name, programs } if name.is_empty() => {
+            format!("the object has {} programs", programs.len())
+        }
+        ProgramError::NoSuchProgram { name, .. } => format!("the object has no program `{name}`"),
+        ProgramError::BadTestData { bytes, least, most } => {
+            format!("{bytes} bytes of test data; this program takes {least} to {most}")
+        }
+    }
+}
+
+fn schema_field(field: SchemaField) -> &'static str {
+    match field {
+        SchemaField::Kind => "kind",
+        SchemaField::KeyBytes => "key size",
+        SchemaField::ValueBytes => "value size",
+        SchemaField::MaxEntries => "number of entries",
+        SchemaField::Flags => "set of flags",
+        SchemaField::ReadOnly => "right to write",
+        SchemaField::KeyType => "key type",
+        SchemaField::ValueType => "value type",
+        SchemaField::Inner => "description of inner maps",
+        SchemaField::Contents => "contents, which are constants",
+    }
+}
+
+fn map_headline(error: &MapError) -> String {
+    match error {
+        MapError::NoEntry => "no such entry".into(),
+        MapError::EntryExists => "there is an entry with that key".into(),
+        MapError::Full => "the map has no room for another entry".into(),
+        MapError::Busy => "a program is changing the map".into(),
+        MapError::KeySize { expected, got } => format!("the key has {got} bytes, keys of the map {expected}"),
+        MapError::ValueSize { expected, got } => {
+            format!("the value has {got} bytes, values of the map {expected}")
+        }
+        MapError::Unsupported => "maps of this kind cannot do that".into(),
+        MapError::ReadOnly => "the map is for reading only".into(),
+        MapError::NameTaken(id) => format!("another map is pinned under that name (map {})", id.0),
+        MapError::NotPinned => "the map is not pinned".into(),
+        MapError::BadReference { reason } => format!("the value names nothing that fits: {reason}"),
     }
 }
 
@@ -138,11 +242,59 @@ pub fn hint(error: &RpcError) -> Option<String> {
         }
         RpcError::Load(error) => return load_hint(error),
         RpcError::InUse { .. } => "`kill ID` ends its runs; unload the extensions that link to it first",
+        RpcError::NoProgram(_) => "`prog list` lists what is loaded",
+        RpcError::NoMap(_) => "`map list` lists them",
+        RpcError::Program(error) => return program_hint(error),
+        RpcError::Map(error) => return map_hint(error),
+        RpcError::ProgramInUse { held_by, .. } if !held_by.is_empty() => {
+            "`map delete MAP INDEX` takes it out of the map first"
+        }
+        RpcError::ProgramInUse { .. } => "wait for the run, or end it with Ctrl-C in its shell",
         RpcError::NoEntry => {
             "`run` needs a `main`; functions of a resident extension are started with `call`"
         }
         RpcError::OutOfMemory { .. } => "`mem` shows who holds it; `run --mem` gives a guest more",
         _ => return None,
+    };
+    Some(text.into())
+}
+
+fn program_hint(error: &ProgramError) -> Option<String> {
+    let text = match error {
+        ProgramError::NotAdmitted { rollback: true, .. } => "`--rollback` loads it all the same",
+        ProgramError::NotAdmitted { .. } => {
+            "`uio-shell sign` makes a certificate, `--cert FILE` gives it; `feature` shows which keys count"
+        }
+        ProgramError::Unproven { .. } => {
+            "shell and guest may come from different builds: restart the guest with this shell"
+        }
+        ProgramError::Untranslatable { .. } => "`--interpret` runs it without machine code",
+        ProgramError::MapMismatch { .. } => {
+            "`map dump` saves what is in it; `map unpin` gives the name free for the new declaration"
+        }
+        ProgramError::NoSuchProgram { programs, .. } => {
+            let names: Vec<String> = programs.iter().map(|name| format!("`{name}`")).collect();
+            return Some(format!("`--program` chooses one of {}", names.join(", ")));
+        }
+        ProgramError::BadObject { .. } | ProgramError::BadMap { .. } | ProgramError::BadTestData { .. } => {
+            return None;
+        }
+    };
+    Some(text.into())
+}
+
+fn map_hint(error: &MapError) -> Option<String> {
+    let text = match error {
+        MapError::NoEntry => "`map dump` shows what is there",
+        MapError::EntryExists => "without `--new` the value is replaced",
+        MapError::Full => "`map delete` makes room; the index of an array is below its number of entries",
+        MapError::Busy => "try again",
+        MapError::Unsupported => "`map show` says of which kind it is, `help map` what there is to do",
+        MapError::NameTaken(_) => "choose another name, or `map unpin` the other",
+        MapError::BadReference { .. } => "`prog list` and `map list` have the numbers",
+        MapError::KeySize { .. } | MapError::ValueSize { .. } | MapError::ReadOnly | MapError::NotPinned => {
+            return None;
+        }
     };
     Some(text.into())
 }

@@ -20,6 +20,7 @@ const PAGE_BYTES: u64 = 4096;
 pub struct Fault<'report> {
     report: &'report FaultReport,
     extension: Option<String>,
+    program: Option<String>,
     frames: Vec<NamedFrame>,
     end: Option<String>,
 }
@@ -42,15 +43,22 @@ impl<'report> Fault<'report> {
             }
             None => (Vec::new(), None),
         };
-        Self { report, extension, frames, end }
+        Self { report, extension, program: None, frames, end }
+    }
+
+    /// As [`Self::new`], of a run of an eBPF program.
+    #[must_use]
+    pub fn of_program(report: &'report FaultReport, program: &str, space: Option<&Space>) -> Self {
+        Self { program: Some(program.to_owned()), ..Self::new(report, None, space) }
     }
 
     /// One line: who was ended, and why.
     #[must_use]
     pub fn headline(&self) -> String {
-        let who = match &self.extension {
-            Some(name) => format!("extension `{name}`"),
-            None => "the called function".to_owned(),
+        let who = match (&self.extension, &self.program) {
+            (Some(name), _) => format!("extension `{name}`"),
+            (None, Some(name)) => format!("program `{name}`"),
+            (None, None) => "the called function".to_owned(),
         };
         format!("{who} {}", cause(&self.report.cause))
     }

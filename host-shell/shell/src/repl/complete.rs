@@ -10,7 +10,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 use uio_protocol::inspect::FileKind;
 
-use crate::commands::{Completion, Shell, all, find};
+use crate::commands::{Command, Completion, Shell, all, find, last_word, subcommand};
 
 /// Candidates of one TAB: more would scroll the prompt away.
 const CANDIDATES_MAX: usize = 200;
@@ -42,7 +42,13 @@ impl Complete for Completer {
         let before = &line[..at];
         let start = before.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
         let word = &before[start..];
-        let kind = place(before);
+        let kind = match place(before) {
+            Place::Kind(kind) => kind,
+            Place::Subcommand(command) => {
+                let names = command.subcommands().iter().map(|sub| last_word(sub.name()).to_owned());
+                return Ok((start, pairs(names.collect(), word)));
+            }
+        };
         let mut candidates = match kind {
             Completion::HostPath => return self.files.complete(line, at, context),
             Completion::ExtensionOrFile => {
@@ -96,35 +102,67 @@ impl Completer {
                 let extensions = shell.client.extensions().unwrap_or_default();
                 extensions.into_iter().map(|extension| extension.name).collect()
             }
+            Completion::Program => {
+                let programs = shell.client.programs().unwrap_or_default();
+                programs.into_iter().flat_map(|one| [one.id.0.to_string(), one.name]).collect()
+            }
+            Completion::Map => {
+                let maps = shell.client.maps().unwrap_or_default();
+                maps.into_iter().flat_map(|one| [one.id.0.to_string(), one.name]).collect()
+            }
             Completion::Words(words) => words.iter().map(|&word| word.to_owned()).collect(),
         };
-        names
-            .into_iter()
-            .filter(|name| name.starts_with(word))
-            .map(|name| {
-                let complete = !name.ends_with('/');
-                let replacement = if complete { format!("{name} ") } else { name.clone() };
-                Pair { display: name, replacement }
-            })
-            .collect()
+        pairs(names, word)
     }
 }
 
+/// Candidates that begin as `word` does. What is complete is followed by a blank.
+fn pairs(names: Vec<String>, word: &str) -> Vec<Pair> {
+    names
+        .into_iter()
+        .filter(|name| name.starts_with(word))
+        .map(|name| {
+            let complete = !name.ends_with('/');
+            let replacement = if complete { format!("{name} ") } else { name.clone() };
+            Pair { display: name, replacement }
+        })
+        .collect()
+}
+
+/// What may stand somewhere.
+#[derive(Clone, Copy)]
+enum Place {
+    Kind(Completion),
+    Subcommand(&'static dyn Command),
+}
+
 /// What may stand at the end of `before`.
-fn place(before: &str) -> Completion {
+fn place(before: &str) -> Place {
     // After `|` and `>` it is the host's business.
     if before.contains('|') || before.contains(" > ") || before.contains(" >> ") {
-        return Completion::HostPath;
+        return Place::Kind(Completion::HostPath);
     }
     let mut words: Vec<&str> = before.split_whitespace().collect();
     if !before.ends_with(char::is_whitespace) {
         words.pop();
     }
-    let Some((name, arguments)) = words.split_first() else { return Completion::Command };
-    let Ok(command) = find(name) else { return Completion::Nothing };
+    let Some((name, mut arguments)) = words.split_first() else { return Place::Kind(Completion::Command) };
+    let Ok(mut command) = find(name) else { return Place::Kind(Completion::Nothing) };
+    if name == &"help"
+        && let [first] = arguments
+        && let Ok(command) = find(first)
+    {
+        return Place::Subcommand(command);
+    }
+    if !command.subcommands().is_empty() {
+        let Some((first, rest)) = arguments.split_first() else { return Place::Subcommand(command) };
+        let Ok(sub) = subcommand(command, first) else { return Place::Kind(Completion::Nothing) };
+        command = sub;
+        arguments = rest;
+    }
     let index = arguments.iter().filter(|word| !word.starts_with("--")).count();
     let kinds = command.completions();
-    kinds.get(index).or(kinds.last()).copied().unwrap_or(Completion::Nothing)
+    Place::Kind(kinds.get(index).or(kinds.last()).copied().unwrap_or(Completion::Nothing))
 }
 
 fn guest_paths(shell: &Shell, word: &str) -> Vec<String> {
@@ -162,9 +200,17 @@ mod tests {
             ("peek count ", Completion::Nothing),
             ("nonsense x", Completion::Nothing),
             ("threads | gr", Completion::HostPath),
-            ("feature ex", Completion::Words(&["exports", "limits"])),
+            ("prog load ", Completion::HostPath),
+            ("prog dump ", Completion::Program),
+            ("prog dump 1 ", Completion::Words(&["xlated", "jited", "proof"])),
+            ("map lookup ", Completion::Map),
+            ("prog nonsense ", Completion::Nothing),
         ] {
-            assert_eq!(place(before), kind, "{before:?}");
+            let Place::Kind(found) = place(before) else { panic!("{before:?}") };
+            assert_eq!(found, kind, "{before:?}");
+        }
+        for before in ["prog ", "prog lo", "help prog "] {
+            assert!(matches!(place(before), Place::Subcommand(command) if command.name() == "prog"));
         }
     }
 }

@@ -41,21 +41,31 @@ impl Emitter<'_, '_> {
                     op: Alu::Add,
                     width: Width::W64,
                     destination: next,
-                    source: Operand::Immediate(value),
+                    source: added,
                 }) = self.following()
                 else {
                     return None;
                 };
-                if next != destination || self.disguises(value) {
-                    return None;
-                }
                 let target = self.register(destination);
-                let address = if from == Register::FRAME {
-                    at(Reg::RSP, self.function.frame.checked_add(value)?)
-                } else {
-                    at(self.register(from), value)
-                };
-                self.code.lea(target, address);
+                match added {
+                    _ if next != destination => return None,
+                    Operand::Immediate(value) if self.disguises(value) => return None,
+                    Operand::Immediate(value) if from == Register::FRAME => {
+                        let frame = self.function.frame.checked_add(value)?;
+                        self.code.lea(target, at(Reg::RSP, frame));
+                    }
+                    Operand::Immediate(value) => {
+                        let base = self.register(from);
+                        self.code.lea(target, at(base, value));
+                    }
+                    Operand::Register(added) => {
+                        if added == destination || added == Register::FRAME || from == Register::FRAME {
+                            return None;
+                        }
+                        let (base, index) = (self.register(from), self.register(added));
+                        self.code.lea_scaled(target, base, index, 0);
+                    }
+                }
                 Some(1)
             }
             // What compilers for older versions make of an extension from 32 bits.

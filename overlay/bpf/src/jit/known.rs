@@ -48,18 +48,17 @@ impl Facts {
     }
 
     /// After a call: R1 to R5 hold anything, R0 holds its result, the stack may have been written.
-    pub(super) fn called(&mut self) {
-        self.result(Known::Nothing);
+    fn called(&mut self) {
+        self.looked_up();
         self.words = [None; WORDS];
     }
 
-    /// After a lookup without a call, which writes no memory.
-    pub(super) fn result(&mut self, known: Known) {
+    /// After a lookup, which writes no memory of the program.
+    pub(super) fn looked_up(&mut self) {
         self.registers[..=5].fill(Known::Nothing);
-        self.registers[0] = known;
     }
 
-    /// After any operation but a call.
+    /// After any operation but a lookup.
     pub(super) fn step(&mut self, operation: Operation) {
         match operation {
             Operation::Alu { op, width, destination, source } => {

@@ -12,6 +12,8 @@ use crate::program::{ArrayLayout, Executable, FRAME_BYTES, HelperFunction, LOOP,
 
 /// Number of the lookup in a map.
 const LOOKUP: u32 = 1;
+/// How far back is looked for what a call's arguments are: compilers set them up shortly before.
+const WINDOW_SLOTS: u32 = 32;
 /// The processor keeps this much below the stack pointer as it is (System V ABI: red zone).
 const RED_ZONE_BYTES: i32 = 128;
 /// Words that the code of `loop`, and of calls by number, keeps on the stack.
@@ -105,12 +107,12 @@ impl Plan {
             may_stop: false,
         };
         let mut all = Vec::with_capacity(executable.functions().len());
-        let mut bound = 0;
+        let mut bound = 0_u32;
         for (index, &start) in executable.functions().iter().enumerate() {
             let end = executable.end(index);
-            bound += length::PROLOGUE;
+            bound = bound.saturating_add(length::PROLOGUE);
             let needs = plan.scan(executable, options, start..end, &mut bound);
-            bound += length::STOPS;
+            bound = bound.saturating_add(length::STOPS);
             plan.needs_invocation |= needs.invocation || needs.stops;
             plan.may_stop |= needs.stops;
             all.push((start..end, needs));
@@ -134,28 +136,16 @@ impl Plan {
         bound: &mut u32,
     ) -> Needs {
         let mut needs = Needs::default();
-        let follows = !executable.maps().is_empty() || !executable.taken().is_empty();
-        let mut facts = Facts::new();
-        for slot in slots {
+        for slot in slots.clone() {
             self.bounds.push(*bound);
             let Some(operation) = executable.operations().get(slot) else { continue };
-            if follows && executable.is_target(slot) {
-                facts = Facts::new();
-            }
             needs.operation(executable, slot, operation);
-            *bound += length::of(executable, options, slot, operation);
+            *bound = bound.saturating_add(length::of(executable, options, slot, operation));
             if let Operation::Call(Callee::Helper(number)) = operation {
-                let call = choose(executable, number, &facts);
-                *bound += length::call(executable, call);
+                let call = choose(executable, number, slots.start, slot);
+                *bound = bound.saturating_add(length::call(executable, call));
                 self.calls.push(call);
                 needs.call(call);
-                match call {
-                    Call::Entry(0) => facts.result(Known::Number(0)),
-                    Call::Array(_) | Call::Entry(_) => facts.result(Known::Nothing),
-                    _ => facts.called(),
-                }
-            } else if follows {
-                facts.step(operation);
             }
         }
         needs
@@ -297,23 +287,42 @@ impl Needs {
     }
 }
 
-fn choose(executable: &Executable, number: u32, facts: &Facts) -> Call {
+/// What is known before `slot` from the straight line of code that leads there.
+fn facts(executable: &Executable, function: u32, slot: u32) -> Facts {
+    let mut start = slot;
+    while start > function && slot - start < WINDOW_SLOTS && !executable.is_target(start) {
+        start -= 1;
+    }
+    let mut facts = Facts::new();
+    for slot in start..slot {
+        match executable.operations().get(slot) {
+            // A lookup writes no memory that the program has.
+            Some(Operation::Call(Callee::Helper(LOOKUP))) => facts.looked_up(),
+            Some(operation) => facts.step(operation),
+            None => {}
+        }
+    }
+    facts
+}
+
+fn choose(executable: &Executable, number: u32, function: u32, slot: u32) -> Call {
     if number == LOOP {
-        return Call::Loop(match facts.get(2) {
+        return Call::Loop(match facts(executable, function, slot).get(2) {
             Known::Function(slot) => Some(slot),
             _ => None,
         });
     }
     // Helpers were looked up when the executable was made.
-    let Some(function) = executable.helper(number) else { return Call::Entry(0) };
+    let Some(helper) = executable.helper(number) else { return Call::Entry(0) };
     if number == TAIL_CALL {
-        return Call::Tail(address(function));
+        return Call::Tail(address(helper));
     }
     if number != LOOKUP {
-        return Call::Direct(address(function));
+        return Call::Direct(address(helper));
     }
-    let Known::Map(map) = facts.get(1) else { return Call::Direct(address(function)) };
-    let Some(binding) = executable.maps().get(map as usize) else { return Call::Direct(address(function)) };
+    let facts = facts(executable, function, slot);
+    let Known::Map(map) = facts.get(1) else { return Call::Direct(address(helper)) };
+    let Some(binding) = executable.maps().get(map as usize) else { return Call::Direct(address(helper)) };
     match (binding.array, facts.get(2)) {
         (Some(array), Known::Stack(offset)) => match facts.word(offset) {
             Some(index) if index < array.entries => {
@@ -323,7 +332,7 @@ fn choose(executable: &Executable, number: u32, facts: &Facts) -> Call {
             None => Call::Array(array),
         },
         (Some(array), _) => Call::Array(array),
-        (None, _) => Call::Direct(address(binding.lookup.unwrap_or(function))),
+        (None, _) => Call::Direct(address(binding.lookup.unwrap_or(helper))),
     }
 }
 

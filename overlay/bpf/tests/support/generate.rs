@@ -176,7 +176,9 @@ impl Generator<'_> {
                 0..=6 => self.arithmetic(),
                 7 | 8 => self.access(),
                 9 | 10 => {
-                    let distance = 1 + self.source.below(6);
+                    // Near, or so far that the jump is a long one.
+                    let reach = self.source.pick(&[6, 6, 6, BODY_MAX]);
+                    let distance = 1 + self.source.below(reach);
                     jumps.push((self.slots.len(), (index + distance).min(count)));
                     self.jump();
                 }
@@ -227,6 +229,17 @@ impl Generator<'_> {
                 let opcode = if full { self.source.pick(&[0xd4, 0xdc, 0xd7]) } else { 0xdc };
                 let bits = self.source.pick(&[16, 32, 64]);
                 self.emit(opcode, destination, 0, 0, bits);
+            }
+            17 if self.source.flip() => {
+                // A copy with something added.
+                self.emit(0xbf, destination, source, 0, 0);
+                if self.source.flip() {
+                    let added = self.source.below(COMPUTED.into()) as u8;
+                    self.emit(0x0f, destination, added, 0, 0);
+                } else {
+                    let value = self.source.immediate();
+                    self.emit(0x07, destination, 0, 0, value);
+                }
             }
             17 => {
                 // Pairs that compilers make of extensions from 32 bits.

@@ -1,5 +1,6 @@
 //! The fixpoint: states at points until nothing new arrives.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -101,13 +102,9 @@ impl<'a> Fixpoint<'a> {
         self.explore(self.program.entry(), 0, false, START)?;
         while let Some(key) = self.work.pop_first() {
             self.merge(&key);
-            loop {
-                let Some(cell) = self.cells.get_mut(&key) else {
-                    break;
-                };
-                let Some(entry) = cell.entries.iter_mut().find(|entry| entry.fresh) else {
-                    break;
-                };
+            while let Some(cell) = self.cells.get_mut(&key)
+                && let Some(entry) = cell.entries.iter_mut().find(|entry| entry.fresh)
+            {
                 entry.fresh = false;
                 let (state, slot, path) = (entry.state.clone(), cell.slot, entry.path);
                 self.explore(state, slot, true, path)?;
@@ -129,11 +126,11 @@ impl<'a> Fixpoint<'a> {
 
     /// Walks from `state` until all ways end or stop at points.
     fn explore(&mut self, state: State, slot: u32, stated: bool, path: u32) -> Result<(), Rejection> {
-        let mut waiting = alloc::vec![(state, slot, stated, path, false)];
+        let mut waiting = alloc::vec![(Box::new(state), slot, stated, path, false)];
         while let Some((mut state, mut slot, mut stated, mut path, mut back)) = waiting.pop() {
             loop {
                 if !stated && self.flow.points.get(slot as usize).copied().unwrap_or(false) {
-                    self.arrive(state, slot, path, back);
+                    self.arrive(*state, slot, path, back);
                     break;
                 }
                 stated = false;
@@ -202,7 +199,9 @@ impl<'a> Fixpoint<'a> {
     }
 
     fn pass(&self, from: u32, edge: Edge, state: &State, path: u32) -> Result<(), Rejection> {
-        if edge.way == Way::Fall && self.program.is_boundary(edge.to) {
+        let ends =
+            edge.to >= self.program.code.len() || self.program.functions.binary_search(&edge.to).is_ok();
+        if edge.way == Way::Fall && ends {
             return Err(self.refuse(from, Reason::FallsOut, state, path));
         }
         Ok(())
@@ -417,9 +416,7 @@ fn are_alike(a: &State, b: &State, forced: bool) -> bool {
             let stacks = a.stack.slots.len() == b.stack.slots.len()
                 && a.stack.slots.iter().zip(&b.stack.slots).all(|(a, b)| {
                     (a.index, a.initialised) == (b.index, b.initialised)
-                        && (a.value.is_pointer() || b.value.is_pointer())
-                            .then(|| values(&a.value, &b.value))
-                            .unwrap_or(true)
+                        && (!(a.value.is_pointer() || b.value.is_pointer()) || values(&a.value, &b.value))
                 });
             saved && stacks
         })

@@ -19,6 +19,8 @@ pub(super) struct Flow {
     /// Where walks stop.
     pub(super) points: Vec<bool>,
     /// Targets of backward jumps.
+    pub(super) back: Vec<bool>,
+    /// Those that may be in a cycle.
     pub(super) heads: Vec<bool>,
     /// Live registers before every slot, by bit.
     pub(super) registers: Vec<u16>,
@@ -95,6 +97,7 @@ impl Flow {
         let mut flow = Self {
             order: alloc::vec![u32::MAX; length],
             points: alloc::vec![false; length],
+            back: alloc::vec![false; length],
             heads: alloc::vec![false; length],
             registers: alloc::vec![0; length],
             stack: alloc::vec![0; length],
@@ -140,6 +143,9 @@ impl Flow {
 
     fn find_points(&mut self, program: &Program<'_>) {
         let mut predecessors = alloc::vec![0u8; self.points.len()];
+        // How many more edges lead back over each position of the order than over the one before: where some do,
+        // there may be a cycle.
+        let mut over = alloc::vec![0i32; self.points.len() + 1];
         for (slot, operation) in program.code.iter() {
             if self.order[slot as usize] == u32::MAX {
                 continue;
@@ -147,11 +153,16 @@ impl Flow {
             for successor in successors(operation, slot).into_iter().flatten() {
                 if let Some(count) = predecessors.get_mut(successor as usize) {
                     *count = count.saturating_add(1);
+                    let (from, to) = (self.order[slot as usize], self.order[successor as usize]);
+                    if to <= from {
+                        over[to as usize] += 1;
+                        over[from as usize + 1] -= 1;
+                    }
                 }
             }
             match operation {
                 Operation::Jump { target } | Operation::JumpIf { target, .. } if target <= slot => {
-                    self.heads[target as usize] = true;
+                    self.back[target as usize] = true;
                 }
                 Operation::LoadImmediate { value: Immediate64::Function(function), .. } => {
                     self.points[function as usize] = true;
@@ -159,8 +170,17 @@ impl Flow {
                 _ => {}
             }
         }
-        for slot in 0..self.points.len() {
-            let meets = predecessors[slot] > 1 && !ends_at_once(program, slot as u32);
+        let mut edges = 0;
+        let cyclic: Vec<bool> = over
+            .iter()
+            .map(|change| {
+                edges += change;
+                edges > 0
+            })
+            .collect();
+        for (slot, count) in predecessors.into_iter().enumerate() {
+            self.heads[slot] = self.back[slot] && cyclic.get(self.order[slot] as usize) == Some(&true);
+            let meets = count > 1 && !ends_at_once(program, slot as u32);
             self.points[slot] |= meets || self.heads[slot];
         }
     }
@@ -382,15 +402,13 @@ impl StackUses {
                     Callee::Helper(number) => prototype(number).map(|prototype| prototype.arguments),
                     Callee::Function(_) | Callee::Register(_) => None,
                 };
-                for register in 1..=5 {
-                    let Some(lowest) = before[register].lowest() else {
+                for (index, base) in before[1..=5].iter().enumerate() {
+                    let Some(lowest) = base.lowest() else {
                         continue;
                     };
                     match arguments {
-                        Some(arguments)
-                            if arguments.get(register - 1) != Some(&Argument::CallbackContext) =>
-                        {
-                            if arguments.get(register - 1).is_some() {
+                        Some(arguments) if arguments.get(index) != Some(&Argument::CallbackContext) => {
+                            if arguments.get(index).is_some() {
                                 self.reads[place] |= slots(lowest.into(), 0);
                             }
                         }

@@ -3,6 +3,7 @@
 //! All bounded values at a head are tried at once. Walks carry each one's distance from what it was when the head
 //! was passed last; a candidate that a way around does not move is dropped. Loops for which none is left get fuel.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -83,7 +84,7 @@ impl<'a> Ranker<'a> {
             .map(|point| point.slot)
             .filter(|slot| self.flow.heads[*slot as usize])
             .collect();
-        if heads.is_empty() {
+        if !self.flow.back.contains(&true) {
             return (Proof { points: self.points, ..Proof::default() }, self.steps);
         }
         for head in &heads {
@@ -91,7 +92,7 @@ impl<'a> Ranker<'a> {
             self.candidates.insert(*head, found);
         }
         let mut settled: BTreeMap<u32, Candidate> = BTreeMap::new();
-        for _ in 0..ROUNDS {
+        for _ in 0..if heads.is_empty() { 0 } else { ROUNDS } {
             for (head, candidates) in &mut self.candidates {
                 if let Some(best) = settled.get(head) {
                     *candidates = alloc::vec![*best];
@@ -237,7 +238,7 @@ impl<'a> Ranker<'a> {
     }
 
     fn explore(&mut self, state: State, slot: u32, stated: bool) {
-        let mut waiting = alloc::vec![(state, slot, stated)];
+        let mut waiting = alloc::vec![(Box::new(state), slot, stated)];
         while let Some((mut state, mut slot, mut stated)) = waiting.pop() {
             loop {
                 let place = self.places.get(slot as usize).copied().unwrap_or(0);
@@ -276,6 +277,11 @@ impl<'a> Ranker<'a> {
         let back = edge.way == Way::Jump && head <= from;
         if back {
             leave_inner(state, head);
+            if !self.flow.heads[head as usize]
+                && !state.frame().heads.iter().any(|active| active.slot == head)
+            {
+                state.frame_mut().heads.push(Head { slot: head, carried: true });
+            }
         }
         let Some(candidates) = self.candidates.get_mut(&head).filter(|candidates| !candidates.is_empty())
         else {

@@ -1,5 +1,6 @@
 //! The state before every instruction, for people.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -17,10 +18,10 @@ pub(super) fn describe(program: &Program<'_>, proof: &Proof) -> Vec<(u32, String
     let mut found = Vec::new();
     let is_point = |slot| proof.points.binary_search_by_key(&slot, |point| point.slot).is_ok();
     let stated = proof.points.iter().flat_map(|point| {
-        point.states.iter().filter_map(|facts| Some((facts.state().ok()?, point.slot, true)))
+        point.states.iter().filter_map(|facts| Some((Box::new(facts.state().ok()?), point.slot, true)))
     });
-    let mut waiting: Vec<(State, u32, bool)> = stated.collect();
-    waiting.push((program.entry(), 0, false));
+    let mut waiting: Vec<(Box<State>, u32, bool)> = stated.collect();
+    waiting.push((Box::new(program.entry()), 0, false));
     while let Some((mut state, mut slot, mut stated)) = waiting.pop() {
         while found.len() < MOST && (stated || !is_point(slot)) {
             stated = false;

@@ -26,13 +26,9 @@ pub(super) fn prune(state: &mut State, flow: &Flow, slot: u32) {
     }
     stacks.push(slot);
     let live = |slot: u32| flow.stack.get(slot as usize).copied().unwrap_or(u64::MAX);
-    let dead = |state: &State, frame: usize| {
-        let live = live(stacks[frame]);
-        state.shared.frames[frame].stack.slots.iter().any(|slot| live & 1 << slot.index == 0)
-    };
-    for frame in 0..=depth {
-        if dead(state, frame) {
-            let live = live(stacks[frame]);
+    for (frame, after) in stacks.iter().enumerate() {
+        let live = live(*after);
+        if state.shared.frames[frame].stack.slots.iter().any(|slot| live & 1 << slot.index == 0) {
             let stack = &mut state.shared_mut().frames[frame].stack;
             Rc::make_mut(stack).slots.retain(|slot| live & 1 << slot.index != 0);
         }

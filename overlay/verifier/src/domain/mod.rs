@@ -1,6 +1,8 @@
 //! Sets of numbers: known bits and intervals of both widths and signs.
 
 mod bits;
+#[cfg(test)]
+pub(crate) mod concrete;
 mod form;
 mod scalar;
 mod view;

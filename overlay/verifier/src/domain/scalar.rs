@@ -7,6 +7,9 @@ use super::Bits;
 use super::form::Form;
 use super::view::{View, mask, signed};
 
+/// Rounds of tightening: knowledge passes between the components at most this often. Less is only less precise.
+const ROUNDS: u32 = 4;
+
 /// A set of numbers: those that all components allow.
 ///
 /// The bounds of the low half are kept beside those of the whole, because a comparison of halves says nothing about
@@ -263,7 +266,10 @@ impl Scalar {
 
     /// 32-bit numbers, zero-extended.
     fn extend(low: View) -> Self {
-        let low = low.normalise(Width::W32).unwrap_or(View::unknown(Width::W32));
+        let low = low
+            .tighten(Width::W32)
+            .and_then(|low| low.tighten(Width::W32))
+            .unwrap_or(View::unknown(Width::W32));
         let whole = View {
             bits: low.bits,
             umin: low.umin,
@@ -277,8 +283,8 @@ impl Scalar {
     /// The same set with tighter components; `None` if a contradiction shows that it is empty.
     fn normalise(self) -> Option<Self> {
         let mut scalar = self;
-        for _ in 0..2 {
-            let mut whole = scalar.view(Width::W64).normalise(Width::W64)?;
+        for _ in 0..ROUNDS {
+            let mut whole = scalar.view(Width::W64).tighten(Width::W64)?;
             let mut low = scalar.view(Width::W32);
             low.bits = whole.bits.keep(mask(Width::W32));
             // Where the upper half is the same for all, the low half is ordered as the whole. Both bounds come from
@@ -289,7 +295,7 @@ impl Scalar {
                     low.umax = low.umax.min(max & mask(Width::W32));
                 }
             }
-            low = low.normalise(Width::W32)?;
+            low = low.tighten(Width::W32)?;
             if whole.umin >> 32 == whole.umax >> 32 {
                 let upper = whole.umin & !mask(Width::W32);
                 whole.umin = whole.umin.max(upper | low.umin);
@@ -299,9 +305,12 @@ impl Scalar {
                 whole.smin = whole.smin.max(low.smin);
                 whole.smax = whole.smax.min(low.smax);
             }
+            if whole.umin > whole.umax || whole.smin > whole.smax {
+                return None;
+            }
             whole.bits =
                 whole.bits.intersect(Bits::new(low.bits.value, low.bits.mask | !mask(Width::W32)))?;
-            let next = Self::join(whole.normalise(Width::W64)?, low);
+            let next = Self::join(whole, low);
             if next == scalar {
                 break;
             }

@@ -2,7 +2,7 @@
 //!
 //! Everything here exists once for both widths; a 32-bit view holds zero-extended numbers and sign-extended signed
 //! bounds. Each operation gives bounds that contain every concrete result; what one component cannot express
-//! another may, and [`View::normalise`] carries knowledge between them.
+//! another may, and [`View::tighten`] carries knowledge between them.
 
 use uio_bpf::instruction::{Alu, Width};
 
@@ -94,27 +94,25 @@ impl View {
         if self.bits.mask == 0 { Some(self.bits.value) } else { None }
     }
 
-    /// The same set with tighter components; `None` if a contradiction shows that it is empty.
-    pub(super) fn normalise(mut self, width: Width) -> Option<Self> {
-        for _ in 0..2 {
-            self.umin = self.umin.max(self.bits.value);
-            self.umax = self.umax.min(self.bits.value | self.bits.mask);
-            // Within one half of the numbers, signed and unsigned order are the same.
-            let (first, last) = (signed(width, self.umin), signed(width, self.umax));
-            if first <= last {
-                self.smin = self.smin.max(first);
-                self.smax = self.smax.min(last);
-            }
-            let (first, last) = (self.smin as u64 & mask(width), self.smax as u64 & mask(width));
-            if first <= last {
-                self.umin = self.umin.max(first);
-                self.umax = self.umax.min(last);
-            }
-            if self.umin > self.umax || self.smin > self.smax {
-                return None;
-            }
-            self.bits = self.bits.intersect(Bits::range(self.umin, self.umax))?;
+    /// Carries knowledge between the components, once; `None` if a contradiction shows that the set is empty.
+    pub(super) fn tighten(mut self, width: Width) -> Option<Self> {
+        self.umin = self.umin.max(self.bits.value);
+        self.umax = self.umax.min(self.bits.value | self.bits.mask);
+        // Within one half of the numbers, signed and unsigned order are the same.
+        let (first, last) = (signed(width, self.umin), signed(width, self.umax));
+        if first <= last {
+            self.smin = self.smin.max(first);
+            self.smax = self.smax.min(last);
         }
+        let (first, last) = (self.smin as u64 & mask(width), self.smax as u64 & mask(width));
+        if first <= last {
+            self.umin = self.umin.max(first);
+            self.umax = self.umax.min(last);
+        }
+        if self.umin > self.umax || self.smin > self.smax {
+            return None;
+        }
+        self.bits = self.bits.intersect(Bits::range(self.umin, self.umax))?;
         Some(self)
     }
 

@@ -108,7 +108,7 @@ fn extended(
             let id = state.identify(register);
             Some(Value { shifted: id, ..Value::scalar(arithmetic(op, width, a, b)) })
         }
-        (Alu::ShiftRight, 32) | (Alu::ShiftRightArithmetic, 32) => {
+        (Alu::ShiftRight | Alu::ShiftRightArithmetic, 32) => {
             let shifted = state.get(register).shifted;
             let same = shifted != 0 && (op == Alu::ShiftRight || a.smin() >= 0);
             same.then(|| Value { id: shifted, ..Value::scalar(arithmetic(op, width, a, b)) })

@@ -1,5 +1,6 @@
 //! Conditional jumps: which ways are possible, and what is known on each.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use uio_bpf::instruction::{Condition, Operand, Register, Width};
@@ -50,7 +51,7 @@ pub(super) fn branch(
             };
             match (taken, other) {
                 (Some(taken), Some(other)) => {
-                    let mut jumped = state.clone();
+                    let mut jumped = Box::new(state.clone());
                     apply(&mut jumped, taken);
                     apply(state, other);
                     Ok(Next::Two(fall, jump, jumped))
@@ -80,7 +81,7 @@ pub(super) fn branch(
             if width == Width::W32 || !related || condition == Condition::BitsSet {
                 return Err(leak(left, a));
             }
-            let mut jumped = state.clone();
+            let mut jumped = Box::new(state.clone());
             compare_packet(&mut jumped, condition, true, (a, first.id), (b, second.id));
             compare_packet(state, condition, false, (a, first.id), (b, second.id));
             Ok(Next::Two(fall, jump, jumped))
@@ -112,7 +113,9 @@ fn learn(state: &mut State, register: Register, value: &Value, before: &Scalar, 
     if *before == after {
         return;
     }
-    state.set(register, Value { content: Content::Scalar(after), ..*value });
+    if let Some(place) = state.registers.get_mut(register.index()) {
+        place.content = Content::Scalar(after);
+    }
     if value.id != 0 {
         state.refine(value.id, &after);
     }
@@ -146,14 +149,14 @@ fn null_check(
             // Nothing that a program can point to is so near to 0.
             Next::One(if equal { fall } else { jump })
         } else {
-            Next::Two(fall, jump, state.clone())
+            Next::Two(fall, jump, Box::new(state.clone()))
         });
     }
     if pointer.fixed != 0 {
         // Moved from null it is not 0.
         return Err(Reason::MaybeNull { register: register.index() as u8 });
     }
-    let mut jumped = state.clone();
+    let mut jumped = Box::new(state.clone());
     jumped.resolve(id, equal);
     state.resolve(id, !equal);
     Ok(Next::Two(fall, jump, jumped))

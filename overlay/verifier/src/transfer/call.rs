@@ -1,5 +1,6 @@
 //! Calls of the program's own functions, returns and callbacks.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 
@@ -14,7 +15,7 @@ use crate::state::{Caller, Frame, MAX_FRAMES, State};
 use crate::value::{Content, Region, Value};
 
 /// Most iterations of the helper `loop`, as in Linux.
-pub const MAX_CALLBACK_ITERATIONS: u64 = 1 << 23;
+const MAX_CALLBACK_ITERATIONS: u64 = 1 << 23;
 
 pub(super) fn call(
     program: &Program<'_>,
@@ -112,7 +113,7 @@ pub(super) fn exit(program: &Program<'_>, usage: &mut Usage, state: &mut State) 
         return Err(Reason::Leak { register: 0, what: format!("{result}") });
     }
     // A callback may be called again, or not.
-    let mut again = state.clone();
+    let mut again = Box::new(state.clone());
     callback(program, usage, &mut again, caller.slot, function, argument)?;
     state.registers[0] = loop_result();
     Ok(Next::Two(after, Edge { to: function, way: Way::Call }, again))

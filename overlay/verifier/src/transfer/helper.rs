@@ -1,5 +1,6 @@
 //! Calls of helpers: arguments against their prototype, and what comes back.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 
@@ -65,7 +66,7 @@ pub(super) fn call(
     let after = Edge { to: slot + 1, way: Way::Fall };
     if let Some(function) = seen.function {
         let argument = seen.argument.unwrap_or(Value::scalar(Scalar::constant(0)));
-        let mut inside = state.clone();
+        let mut inside = Box::new(state.clone());
         call::callback(program, usage, &mut inside, slot, function, argument)?;
         state.registers[0] = call::loop_result();
         return Ok(Next::Two(after, Edge { to: function, way: Way::Call }, inside));

@@ -26,6 +26,7 @@ pub(super) enum Place {
 
 /// Checks that `bytes` at `offset` from the pointer in `register` are memory of the program, and writable if
 /// `write`. Not for the context.
+#[expect(clippy::too_many_arguments, reason = "all of an access")]
 pub(super) fn locate(
     program: &Program<'_>,
     usage: &mut Usage,

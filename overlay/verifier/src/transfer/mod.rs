@@ -8,6 +8,7 @@ mod call;
 mod helper;
 mod memory;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use uio_bpf::instruction::{Immediate64, Operation, Register};
@@ -45,7 +46,7 @@ pub(crate) enum Next {
     /// The state goes on here.
     One(Edge),
     /// The state goes on along the first edge, the other one along the second.
-    Two(Edge, Edge, State),
+    Two(Edge, Edge, Box<State>),
 }
 
 /// What a program was seen to use.

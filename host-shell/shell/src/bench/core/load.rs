@@ -104,6 +104,7 @@ pub(super) fn run(
         let left = deadline.saturating_duration_since(Instant::now());
         match events.next(left)? {
             Some(RunEvent::Output(bytes)) => output(&bytes),
+            Some(RunEvent::Tested(_)) => {}
             Some(RunEvent::Ended(end)) => return Ok(end),
             None => {
                 return Err(BenchError::Timeout {

@@ -52,6 +52,7 @@ pub(crate) struct State {
     last_thread: u32,
     ended: VecDeque<EndedThread>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) boot_files: BTreeMap<String, Vec<u8>>,
     /// The status of files in [`HUNG_FOLDER`] is not told until this is over; see [`Machine::set_host_hangs`].
     host_hangs: bool,
     log: VecDeque<LogLine>,
@@ -160,6 +161,10 @@ impl Clock for Machine {
     fn now_ns(&self) -> u64 {
         // Not at zero, so that times before now exist.
         1_000_000_000 + u64::try_from(self.booted.elapsed().as_nanos()).unwrap()
+    }
+
+    fn unix_seconds(&self) -> Option<u64> {
+        Some(1_800_000_000)
     }
 }
 
@@ -283,6 +288,13 @@ impl Threads for Machine {
         let info = self.threads().into_iter().find(|info| info.id == thread)?;
         let registers = Registers { rsp: STACK_POINTER + u64::from(thread.0), ..Registers::default() };
         Some(ThreadSnapshot { info, registers, stack: vec![1; 100_000] })
+    }
+
+    fn thread_name(&self, thread: ThreadId, name: &mut [u8]) {
+        if let Some(thread) = self.state().threads.get(&thread) {
+            let count = thread.name.len().min(name.len());
+            name[..count].copy_from_slice(&thread.name.as_bytes()[..count]);
+        }
     }
 
     fn spawn(
@@ -513,6 +525,15 @@ impl uio_overlay::platform::Machine for Machine {
             command_line: String::new(),
             devices: vec!["console".to_string()],
         }
+    }
+
+    fn boot_file(&self, path: &str) -> Result<Option<Vec<u8>>, FileError> {
+        Ok(self.state().boot_files.get(path).cloned())
+    }
+
+    fn random(&self, out: &mut [u8]) -> bool {
+        out.fill(7);
+        true
     }
 
     fn power_off(&self, exit_code: u8) -> ! {

@@ -4,6 +4,7 @@
 //! platform or ends. The thread of the test is the overlay thread. Loaded code really runs, behind the
 //! real gates, without protection keys; their numbers are kept in the books only.
 
+pub(crate) mod bpf;
 mod machine;
 mod memory;
 mod shell;
