@@ -12,6 +12,7 @@
 //! The unsafe code of all this is here; its users have none.
 
 pub mod conformance;
+pub mod encode;
 pub mod oracle;
 pub mod peer;
 pub mod run;

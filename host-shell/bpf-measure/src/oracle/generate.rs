@@ -6,8 +6,8 @@
 
 use uio_protocol::bpf::{MapKind, MapSpec, ObjectImage, ProgramImage, ProgramKind};
 
-use super::encode::{self as op, By};
 use super::source::Source;
+use crate::encode::{self as op, By};
 
 /// Maps of every generated program, by index.
 const ARRAY: u32 = 0;
@@ -118,7 +118,10 @@ pub fn object(source: &mut impl Source) -> ObjectImage {
     ObjectImage { name: "generated".into(), maps: maps(), programs: vec![program] }
 }
 
-fn maps() -> Vec<MapSpec> {
+/// The maps of every generated program: an array of 4 values of 64 bytes, a hash of 8 values of 24 bytes, variables of 32
+/// bytes, a ring buffer, constants of 32 bytes.
+#[must_use]
+pub fn maps() -> Vec<MapSpec> {
     let map = |name: &str, kind, key_bytes, value_bytes, max_entries| MapSpec {
         name: name.into(),
         kind,

@@ -6,7 +6,6 @@
 //! refuses them, or the runs stay in bounds and true to what the wrong proof claims.
 
 mod campaign;
-mod encode;
 mod generate;
 mod inputs;
 mod mutate;
@@ -16,7 +15,7 @@ mod trial;
 mod watch;
 
 pub use campaign::{Bounds, campaign};
-pub use generate::object;
+pub use generate::{maps, object};
 pub use inputs::input;
 pub use mutate::mutated;
 pub use source::{Bytes, Seeded, Source};

@@ -5,6 +5,7 @@
 
 mod subset;
 
+use std::arch::naked_asm;
 use std::cell::Cell;
 use std::ptr;
 use std::time::Duration;
@@ -29,26 +30,48 @@ thread_local! {
     static CURRENT: Cell<*const Invocation<'static>> = const { Cell::new(ptr::null()) };
 }
 
+/// A helper as rbpf takes it.
+type Forward = fn(u64, u64, u64, u64, u64) -> u64;
+
 /// A function of its own for each helper: rbpf passes nothing that would tell them apart.
-fn forward<const INDEX: usize>(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
+extern "sysv64" fn forward<const INDEX: usize>(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
     let invocation = CURRENT.get();
     // SAFETY: only programs that passed the check run, so the arguments are what the prototype says; the invocation
     // is the one of the run under way on this thread.
     unsafe { FUNCTIONS[INDEX].1(r1, r2, r3, r4, r5, invocation) }
 }
 
-/// Helpers that samples and generated programs use, with their places in [`FUNCTIONS`].
+/// [`forward`] for rbpf's interpreter.
+fn interpreted<const INDEX: usize>(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
+    forward::<INDEX>(r1, r2, r3, r4, r5)
+}
+
+/// [`forward`] for rbpf's machine code, which calls in the System V convention but with its stack as it happens to be.
+#[unsafe(naked)]
+extern "sysv64" fn aligned<const INDEX: usize>(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "and rsp, -16",
+        "call {forward}",
+        "leave",
+        "ret",
+        forward = sym forward::<INDEX>,
+    )
+}
+
+/// Both forms for all places in [`FUNCTIONS`].
 macro_rules! forwards {
     ($($index:literal)*) => {
-        [$(forward::<$index> as Forward),*]
+        [$((interpreted::<$index> as Forward, aligned::<$index> as Aligned)),*]
     };
 }
 
-/// A helper as rbpf takes it.
-type Forward = fn(u64, u64, u64, u64, u64) -> u64;
+/// See [`aligned`].
+type Aligned = extern "sysv64" fn(u64, u64, u64, u64, u64) -> u64;
 
 /// By place in [`FUNCTIONS`].
-static FORWARDS: [Forward; 40] = forwards!(
+static FORWARDS: [(Forward, Aligned); 40] = forwards!(
     0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39
 );
 
@@ -97,7 +120,10 @@ impl Peer {
         // Our check has seen it; rbpf's own knows no references and no long programs of ours.
         vm.set_verifier(|_| Ok(())).map_err(said)?;
         vm.set_program(borrowed).map_err(said)?;
-        for (entry, function) in FUNCTIONS.iter().zip(FORWARDS) {
+        for (entry, (interpreted, aligned)) in FUNCTIONS.iter().zip(FORWARDS) {
+            // SAFETY: rbpf only makes a number of it, for its machine code, which calls in this convention.
+            let compiled = unsafe { std::mem::transmute::<Aligned, Forward>(aligned) };
+            let function = if compile { compiled } else { interpreted };
             vm.register_helper(entry.0, function).map_err(said)?;
         }
         vm.register_allowed_memory(0..u64::MAX);
@@ -116,7 +142,7 @@ impl Peer {
         Ok(Self { vm, compiled: compile, bound: verified, _program: program, pages })
     }
 
-    /// The median of `times` compilations by rbpf into memory that is already there.
+    /// The median of `times` compilations by rbpf, fresh pages included.
     ///
     /// # Errors
     ///
@@ -124,22 +150,23 @@ impl Peer {
     pub fn compile_time(&mut self, times: usize) -> Result<Duration, PrepareError> {
         let said = |error: rbpf::lib::Error| PrepareError::Peer(format!("{error:?}"));
         let size = CODE_BYTES_MIN + CODE_BYTES_PER_SLOT * self.bound().slots().len();
-        let mut open = Pages::new(size, Protection::Open)?;
-        open.bytes_mut().fill(0);
-        let mut result = Ok(());
+        let mut failed = None;
         let time = median_of(times, || {
+            let mut open =
+                Pages::new(size, Protection::Open).map_err(|error| failed = Some(error.into())).ok()?;
             let memory = open.bytes_mut();
-            // SAFETY: the pages become this value's below, and outlive the machine there.
+            // SAFETY: the pages become this value's, and outlive the machine there.
             let memory: &'static mut [u8] =
                 unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), memory.len()) };
             let compiled = self.vm.set_jit_exec_memory(memory).and_then(|()| self.vm.jit_compile());
             if let Err(error) = compiled {
-                result = Err(said(error));
+                failed = Some(said(error));
             }
+            self.compiled = true;
+            // Those of the time before are given back after the clock is read.
+            self.pages.replace(open)
         });
-        self.compiled = true;
-        self.pages = Some(open);
-        result.map(|()| time)
+        failed.map_or(Ok(time), Err)
     }
 
     /// The program with its maps.

@@ -169,7 +169,15 @@ impl Verified {
         let (pages, bytes) = emit(&self.bound.executable, options)?;
         // SAFETY: the code was made from this executable for this address; the pages live in the same value.
         let program = unsafe { Program::compiled(self.bound.executable.clone(), pages.address()) };
-        Ok(Compiled { program, machine: self.machine, bound: self.bound, code_bytes: bytes, _pages: pages })
+        let entry = pages.address();
+        Ok(Compiled {
+            entry,
+            program,
+            machine: self.machine,
+            bound: self.bound,
+            code_bytes: bytes,
+            _pages: pages,
+        })
     }
 }
 
@@ -201,6 +209,7 @@ pub struct Compiled {
     program: Program,
     machine: Box<Machine>,
     bound: Bound,
+    entry: u64,
     code_bytes: usize,
     _pages: Pages,
 }
@@ -210,6 +219,11 @@ impl Compiled {
     #[must_use]
     pub const fn bound(&self) -> &Bound {
         &self.bound
+    }
+
+    /// Address of its machine code, which lives as long as this value.
+    pub(crate) const fn entry(&self) -> u64 {
+        self.entry
     }
 
     /// Bytes of machine code.

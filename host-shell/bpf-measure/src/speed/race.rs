@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use uio_bpf::invocation::Invocation;
-use uio_bpf::program::TAIL_CALL;
+use uio_bpf::program::{TAIL_CALL, call};
 use uio_protocol::bpf::ProgramKind;
 
 use crate::peer::Peer;
@@ -129,10 +129,12 @@ impl Contestant {
         };
         match &mut self.engine {
             Engine::Compiled(program) => {
+                let entry = program.entry();
                 for (invocation, _) in invocations {
                     ready(invocation);
-                    // SAFETY: the invocation was made for an input of this ring, which is this contestant's alone.
-                    each(unsafe { program.run_with(invocation) }.ok());
+                    // SAFETY: the program passed the check for contexts of the ring's kind; the invocation was made for an
+                    // input of this ring, which is this contestant's alone.
+                    each(unsafe { call(entry, invocation) }.ok());
                 }
             }
             Engine::Interpreted(program) => {

@@ -39,8 +39,8 @@ pub(super) fn measure(_: &Workbench, sheet: &mut Sheet, progress: &Progress) -> 
         }
         let micros = |time: Duration| Some(time.as_secs_f64() * 1e6);
         let method = format!(
-            "best of {TURNS} medians of {TIMES}, in turns; {slots} slots to code in memory that is there already, decoding \
-             and binding included"
+            "best of {TURNS} medians of {TIMES}, in turns; {slots} slots to code that can run: decoding, binding and \
+             fresh pages included"
         );
         sheet.set(ours, micros(own), &*method);
         sheet.set(theirs, micros(other), method);

@@ -27,12 +27,13 @@ pub(super) struct Measured {
 }
 
 impl Native {
-    /// Compiles `source`, whose function is `function`, for runs over `inputs`.
+    /// Compiles `source`, whose function is `function`, with `flags` beside -O2, for runs over `inputs`.
     pub(super) fn new(
         bench: &Workbench,
         source: &Path,
         function: &str,
         inputs: &[Input],
+        flags: &[&str],
     ) -> Result<Self, BenchError> {
         let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let harness = bench.folder.path("native.c");
@@ -40,10 +41,13 @@ impl Native {
         let packets = bench.folder.path(&format!("{stem}.packets"));
         let bytes: Vec<u8> = inputs.iter().flat_map(|input| input.bytes.clone()).collect();
         std::fs::write(&packets, bytes).map_err(BenchError::io("packets"))?;
-        let executable = bench.folder.path(&stem);
+        let executable = bench.folder.path(&format!("{stem}{}", flags.concat()));
         let include = bench.workspace.join("extensions/include");
         let mut command = Command::new("clang");
-        command.args(["-O2", "-w", "-idirafter"]).arg(bench.workspace.join("extensions/bpf/fallback"));
+        command
+            .args(flags)
+            .args(["-O2", "-w", "-idirafter"])
+            .arg(bench.workspace.join("extensions/bpf/fallback"));
         command.arg("-I").arg(include).arg(format!("-DPROGRAM={function}"));
         command.arg(&harness).arg(source).arg("-o").arg(&executable);
         let output = command.output().map_err(BenchError::io("clang"))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use uio_bpf_measure::speed::median_of;
+use uio_bpf_measure::speed::fastest_of;
 use uio_bpf_samples::{Cpu, firewall, object, samples};
 use uio_verifier::analysis::analyse;
 use uio_verifier::{Proof, check};
@@ -71,15 +71,15 @@ fn verify(program: &Compiled, rows: &VerifyRows, sheet: &mut Sheet) -> Result<Ea
     let accepted = program.accept()?;
     let slots = program.slots();
     let times = (TIMES_SLOTS / slots.max(1)).clamp(TIMES_MIN, TIMES_MAX);
-    let analysis = median_of(times, || analyse(&program.object, 0, &program.options).ok());
+    let analysis = fastest_of(times, || analyse(&program.object, 0, &program.options).ok());
     let bytes = accepted.proof.encode();
-    let check = median_of(times, || {
+    let check = fastest_of(times, || {
         let proof = Proof::decode(&bytes).map_err(|error| error.to_string())?;
         check(&accepted.object, 0, &proof).map_err(|error| error.to_string())
     });
     let each = |time: Duration| time.as_secs_f64() * 1e9 / slots as f64;
     let method = format!(
-        "median of {times}; {slots} instructions, proof of {} states in {} bytes",
+        "fastest of {times}; {slots} instructions, proof of {} states in {} bytes",
         accepted.proof.states(),
         bytes.len()
     );

@@ -1,28 +1,30 @@
-//! Instructions as slots (RFC 9669).
+//! Instructions as slots (RFC 9669), for programs that no compiler would write.
+
+#![expect(missing_docs, reason = "numbers in opcodes, by the names of RFC 9669")]
 
 /// Arithmetic operations by their number in the opcode.
-pub(super) const ADD: u8 = 0x00;
-pub(super) const SUBTRACT: u8 = 0x10;
-pub(super) const MULTIPLY: u8 = 0x20;
-pub(super) const DIVIDE: u8 = 0x30;
-pub(super) const OR: u8 = 0x40;
-pub(super) const AND: u8 = 0x50;
-pub(super) const SHIFT_LEFT: u8 = 0x60;
-pub(super) const SHIFT_RIGHT: u8 = 0x70;
-pub(super) const NEGATE: u8 = 0x80;
-pub(super) const MODULO: u8 = 0x90;
-pub(super) const XOR: u8 = 0xa0;
-pub(super) const MOVE: u8 = 0xb0;
-pub(super) const SHIFT_RIGHT_ARITHMETIC: u8 = 0xc0;
+pub const ADD: u8 = 0x00;
+pub const SUBTRACT: u8 = 0x10;
+pub const MULTIPLY: u8 = 0x20;
+pub const DIVIDE: u8 = 0x30;
+pub const OR: u8 = 0x40;
+pub const AND: u8 = 0x50;
+pub const SHIFT_LEFT: u8 = 0x60;
+pub const SHIFT_RIGHT: u8 = 0x70;
+pub const NEGATE: u8 = 0x80;
+pub const MODULO: u8 = 0x90;
+pub const XOR: u8 = 0xa0;
+pub const MOVE: u8 = 0xb0;
+pub const SHIFT_RIGHT_ARITHMETIC: u8 = 0xc0;
 const BYTE_ORDER: u8 = 0xd0;
 
 /// Conditions by their number in the opcode.
-pub(super) const CONDITIONS: [u8; 11] = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0];
-pub(super) const JUMP_EQUAL: u8 = 0x10;
-pub(super) const JUMP_GREATER: u8 = 0x20;
-pub(super) const JUMP_NOT_EQUAL: u8 = 0x50;
-pub(super) const JUMP_LESS: u8 = 0xa0;
-pub(super) const JUMP_LESS_OR_EQUAL: u8 = 0xb0;
+pub const CONDITIONS: [u8; 11] = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0];
+pub const JUMP_EQUAL: u8 = 0x10;
+pub const JUMP_GREATER: u8 = 0x20;
+pub const JUMP_NOT_EQUAL: u8 = 0x50;
+pub const JUMP_LESS: u8 = 0xa0;
+pub const JUMP_LESS_OR_EQUAL: u8 = 0xb0;
 
 /// Sizes of accesses, by their number in the opcode: 4, 2, 1, 8 bytes.
 const SIZES: [u8; 9] = [0, 0x10, 0x08, 0, 0x00, 0, 0, 0, 0x18];
@@ -40,7 +42,8 @@ const MODE_ATOMIC: u8 = 0xc0;
 const REGISTER_SOURCE: u8 = 0x08;
 
 /// A slot from its fields.
-pub(super) const fn slot(opcode: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
+#[must_use]
+pub const fn slot(opcode: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
     opcode as u64
         | (destination as u64 & 15) << 8
         | (source as u64 & 15) << 12
@@ -50,7 +53,7 @@ pub(super) const fn slot(opcode: u8, destination: u8, source: u8, offset: i16, i
 
 /// Second operand.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum By {
+pub enum By {
     Register(u8),
     Immediate(i32),
 }
@@ -63,12 +66,14 @@ const fn with(opcode: u8, destination: u8, by: By, offset: i16) -> u64 {
 }
 
 /// Arithmetic. `offset` 1 makes division and remainder signed, 8, 16 and 32 a move sign-extending.
-pub(super) const fn alu(operation: u8, wide: bool, destination: u8, by: By, offset: i16) -> u64 {
+#[must_use]
+pub const fn alu(operation: u8, wide: bool, destination: u8, by: By, offset: i16) -> u64 {
     with(operation | if wide { CLASS_ALU64 } else { CLASS_ALU32 }, destination, by, offset)
 }
 
 /// Byte order: to big-endian, to little-endian (both class ALU), or always swapped.
-pub(super) const fn order(kind: u8, bits: i32, destination: u8) -> u64 {
+#[must_use]
+pub const fn order(kind: u8, bits: i32, destination: u8) -> u64 {
     let opcode = match kind {
         0 => BYTE_ORDER | CLASS_ALU32,
         1 => BYTE_ORDER | CLASS_ALU32 | REGISTER_SOURCE,
@@ -77,20 +82,28 @@ pub(super) const fn order(kind: u8, bits: i32, destination: u8) -> u64 {
     slot(opcode, destination, 0, 0, bits)
 }
 
-pub(super) const fn jump(condition: u8, wide: bool, left: u8, by: By, offset: i16) -> u64 {
+/// Jumps over `offset` slots if the condition holds.
+#[must_use]
+pub const fn jump(condition: u8, wide: bool, left: u8, by: By, offset: i16) -> u64 {
     with(condition | if wide { CLASS_JUMP } else { CLASS_JUMP32 }, left, by, offset)
 }
 
-pub(super) const fn go(offset: i16) -> u64 {
+/// Jumps over `offset` slots.
+#[must_use]
+pub const fn go(offset: i16) -> u64 {
     slot(CLASS_JUMP, 0, 0, offset, 0)
 }
 
-pub(super) const fn load(bytes: u8, signed: bool, destination: u8, base: u8, offset: i16) -> u64 {
+/// Loads from memory.
+#[must_use]
+pub const fn load(bytes: u8, signed: bool, destination: u8, base: u8, offset: i16) -> u64 {
     let mode = if signed { MODE_SIGNED } else { MODE_MEMORY };
     slot(CLASS_LOAD | mode | SIZES[bytes as usize], destination, base, offset, 0)
 }
 
-pub(super) const fn store(bytes: u8, base: u8, offset: i16, by: By) -> u64 {
+/// Stores to memory.
+#[must_use]
+pub const fn store(bytes: u8, base: u8, offset: i16, by: By) -> u64 {
     let size = MODE_MEMORY | SIZES[bytes as usize];
     match by {
         By::Register(source) => slot(CLASS_STORE | size, base, source, offset, 0),
@@ -99,23 +112,28 @@ pub(super) const fn store(bytes: u8, base: u8, offset: i16, by: By) -> u64 {
 }
 
 /// `operation` is the immediate of RFC 9669's atomics: 0, 0x40, 0x50, 0xa0, each with 1 to fetch; 0xe1, 0xf1.
-pub(super) const fn atomic(wide: bool, base: u8, offset: i16, source: u8, operation: i32) -> u64 {
+#[must_use]
+pub const fn atomic(wide: bool, base: u8, offset: i16, source: u8, operation: i32) -> u64 {
     let bytes = if wide { 8 } else { 4 };
     slot(CLASS_STORE | MODE_ATOMIC | SIZES[bytes], base, source, offset, operation)
 }
 
 /// Loads 64 bits; with `source` 5 a map, with 6 an address in one.
-pub(super) const fn wide(destination: u8, source: u8, low: u32, high: u32) -> [u64; 2] {
+#[must_use]
+pub const fn wide(destination: u8, source: u8, low: u32, high: u32) -> [u64; 2] {
     [slot(0x18, destination, source, 0, low as i32), (high as u64) << 32]
 }
 
-pub(super) const fn call(helper: i32) -> u64 {
+/// Calls a helper.
+#[must_use]
+pub const fn call(helper: i32) -> u64 {
     slot(0x85, 0, 0, 0, helper)
 }
 
 /// Calls the function `distance` slots from the next one.
-pub(super) const fn call_function(distance: i32) -> u64 {
+#[must_use]
+pub const fn call_function(distance: i32) -> u64 {
     slot(0x85, 0, 1, 0, distance)
 }
 
-pub(super) const EXIT: u64 = 0x95;
+pub const EXIT: u64 = 0x95;
