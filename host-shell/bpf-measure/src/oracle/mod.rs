@@ -19,4 +19,4 @@ pub use generate::{maps, object};
 pub use inputs::input;
 pub use mutate::mutated;
 pub use source::{Bytes, Seeded, Source};
-pub use trial::{Counts, Effort, Finding, contain, is_accepted, replay, shrink, trial, trial_accepted};
+pub use trial::{Counts, Effort, Finding, contain, replay, shrink, trial, trial_accepted};

@@ -6,7 +6,7 @@ use uio_bpf::invocation::Stopped;
 use uio_bpf::jit::Options as JitOptions;
 use uio_protocol::bpf::ObjectImage;
 use uio_verifier::analysis::{Options, analyse};
-use uio_verifier::{Claims, Proof, check, distort};
+use uio_verifier::{Claims, Proof, distort};
 
 use super::inputs::input;
 use super::snapshot::{Contents, contents};
@@ -365,10 +365,4 @@ pub fn contain(object: &ObjectImage, input: &Input, seed: u64) -> Option<Contain
     let bound = Bound::new(object, 0, &[]).ok()?;
     let mut memory = Memory::new(object.programs[0].kind, input);
     Some(bound.contain(&mut memory, &Replayed::new(seed), STEPS, &mut Counter(0)))
-}
-
-/// Whether the check accepts program 0 of `object` with `proof`.
-#[must_use]
-pub fn is_accepted(object: &ObjectImage, proof: &Proof) -> bool {
-    check(object, 0, proof).is_ok()
 }

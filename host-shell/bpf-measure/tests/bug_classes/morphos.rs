@@ -8,8 +8,7 @@ use uio_protocol::bpf::ProgramKind;
 use uio_verifier::analysis::{Options, analyse};
 
 use crate::support::{
-    ARRAY, END, HASH, assert_refused, contained, lookup, object, packet, program, refused, value_and_number,
-    violation,
+    ARRAY, END, HASH, assert_refused, contained, lookup, object, packet, program, refused, violation,
 };
 
 /// (a) The index of an array was checked by nobody.
