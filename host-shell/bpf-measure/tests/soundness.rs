@@ -44,6 +44,8 @@ fn no_run_disagrees_with_its_proof() {
         campaign(variable("UIO_SOUNDNESS_SEED", 1), &accepted(), &bounds, &Effort::default(), &mut counts);
     println!("{counts:#?}");
     if let Err(finding) = found {
+        // First as it was found: a wrong engine may not survive the search for a smaller one.
+        println!("{finding}");
         panic!("{}", shrink(finding));
     }
     // It looks at something: programs of both kinds, engines, right and wrong proofs.
