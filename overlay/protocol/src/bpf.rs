@@ -56,7 +56,7 @@ pub enum ProgramKind {
     Timer,
     /// Memory of a fixed size in R1 and that size in R2. Sections `raw…`, and flat files without a section.
     Raw {
-        /// Bytes at R1.
+        /// Bytes at R1. If 0, R1 holds any number, null too, that the program cannot use as an address.
         memory_bytes: u32,
     },
 }

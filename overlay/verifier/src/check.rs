@@ -1,6 +1,7 @@
 //! The guest's half: one walk over program and proof.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -19,7 +20,7 @@ use crate::value::Content;
 pub struct Checked {
     /// Bytes of stack that each function may touch below its R10, parallel to `ProgramImage::functions`; at most 512.
     pub frame_bytes: Vec<u32>,
-    /// Most stack in use at once, over all chains of calls.
+    /// Bound of the stack in use at once, over all chains of calls.
     pub stack_bytes: u32,
     /// Most functions active at once, the entry included.
     pub call_depth: u32,
@@ -157,7 +158,7 @@ struct Walk<'a> {
     reached: Vec<Vec<bool>>,
     /// Reached and not yet walked from: point and state.
     pending: Vec<(u32, u32)>,
-    fuel: Vec<u32>,
+    fuel: BTreeSet<u32>,
     steps: u64,
     limit: u64,
     most_waiting: usize,
@@ -225,7 +226,7 @@ impl<'a> Walk<'a> {
             waiting: alloc::vec![(Box::new(program.entry()), 0)],
             reached: proof.points.iter().map(|point| alloc::vec![false; point.states.len()]).collect(),
             pending: Vec::new(),
-            fuel: Vec::new(),
+            fuel: BTreeSet::new(),
             steps: 0,
             limit: STEPS_AT_LEAST + STEPS * (marks.len() as u64 + states),
             most_waiting: 0,
@@ -344,9 +345,7 @@ impl<'a> Walk<'a> {
         if mark.fuel {
             if back {
                 leave_inner(state, edge.to);
-                if let Err(place) = self.fuel.binary_search(&from) {
-                    self.fuel.insert(place, from);
-                }
+                self.fuel.insert(from);
             }
             return Ok(());
         }
@@ -356,15 +355,10 @@ impl<'a> Walk<'a> {
 
     fn finish(self) -> Checked {
         let usage = self.usage;
-        let frame = |function: &u32| {
-            let index = self.program.functions.binary_search(function).ok();
-            index.and_then(|index| usage.frame_bytes.get(index)).copied().unwrap_or(0)
-        };
-        let stack_bytes = usage.chains.iter().map(|chain| chain.iter().map(frame).sum()).max().unwrap_or(0);
         Checked {
-            stack_bytes,
+            stack_bytes: usage.stack_bytes(self.program),
             call_depth: usage.call_depth,
-            fuel: self.fuel,
+            fuel: self.fuel.into_iter().collect(),
             helpers: usage.helpers,
             maps: usage.maps,
             statistics: Statistics {

@@ -10,7 +10,10 @@ use uio_bpf::instruction::Width;
 use crate::domain::{Scalar, arithmetic};
 use crate::proof::ProofError;
 use crate::stack::{FRAME_BYTES, Slot, Stack};
-use crate::state::{Caller, Distance, Frame, Head, MAX_FRAMES, PacketFacts, Reference, Shared, State};
+use crate::state::{
+    Caller, Distance, Frame, Head, MAX_DISTANCES, MAX_FRAMES, MAX_VARIABLE_RANGES, PacketFacts, Reference,
+    Shared, State,
+};
 use crate::value::{Content, Id, Pointer, Region, Value};
 
 /// Identities are below this, so that a walk never runs out of fresh ones.
@@ -52,7 +55,11 @@ impl Facts {
     /// [`ProofError::State`] if a part names what cannot be: everything later relies on this test.
     pub(crate) fn state(&self) -> Result<State, ProofError> {
         let mut state = State::new();
-        if self.frames.is_empty() || self.frames.len() > MAX_FRAMES {
+        if self.frames.is_empty()
+            || self.frames.len() > MAX_FRAMES
+            || self.packet.variable.len() > MAX_VARIABLE_RANGES
+            || self.packet.distances.len() > MAX_DISTANCES
+        {
             return Err(ProofError::State);
         }
         fill(&mut state.registers, &self.registers)?;
@@ -304,6 +311,10 @@ impl Names<'_> {
     }
 
     fn covers_slot(&mut self, fact: &Slot, stack: &Stack) -> bool {
+        // Facts are compared before anything else has looked at them.
+        if !is_possible(fact) {
+            return false;
+        }
         let initialised = stack.get(fact.index).map_or(0, |slot| slot.initialised);
         if fact.initialised & !initialised != 0 {
             return false;

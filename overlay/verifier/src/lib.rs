@@ -28,6 +28,8 @@ mod transfer;
 mod value;
 
 #[cfg(all(test, feature = "analysis"))]
+mod cost_tests;
+#[cfg(all(test, feature = "analysis"))]
 mod oracle_tests;
 
 pub use check::{CheckError, CheckReason, Checked, Statistics, check};

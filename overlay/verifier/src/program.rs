@@ -94,7 +94,7 @@ impl<'a> Program<'a> {
         let (first, second) = match self.kind {
             ProgramKind::Raw { memory_bytes } => {
                 let memory = match memory_bytes {
-                    // Nothing is behind it.
+                    // Its caller may pass null, which a test of a pointer into memory would rule out.
                     0 => Value::scalar(Scalar::UNKNOWN),
                     bytes => Value::pointer(Region::Memory(bytes)),
                 };

@@ -21,6 +21,13 @@ pub(crate) const MAX_FRAMES: usize = 8;
 /// Largest packet, in bytes. The guest gives programs no larger one.
 pub const MAX_PACKET_BYTES: u32 = 0xffff;
 
+/// Numbers known to be distances to the packet's end at once. States are copied at branches, so lists in them must not
+/// grow with the program; who is over the limit forgets the oldest.
+pub(crate) const MAX_DISTANCES: usize = 8;
+
+/// Variable offsets from which packet bytes are known at once.
+pub(crate) const MAX_VARIABLE_RANGES: usize = 32;
+
 /// A set of concrete states: registers, stacks of all active functions, and what is known of the packet.
 ///
 /// Copied at branches, so everything but the registers is shared until it changes.
@@ -87,9 +94,10 @@ pub(crate) struct PacketFacts {
     pub(crate) data: u32,
     /// Bytes from the metadata's start that lie before the packet's start.
     pub(crate) meta: u32,
-    /// The same from `start + n`, where `n` is the number with this identity.
+    /// The same from `start + n`, where `n` is the number with this identity; the oldest first, at most
+    /// [`MAX_VARIABLE_RANGES`].
     pub(crate) variable: Vec<(Id, u32)>,
-    /// Numbers that are a distance to the packet's end.
+    /// Numbers that are a distance to the packet's end; the oldest first, at most [`MAX_DISTANCES`].
     pub(crate) distances: Vec<Distance>,
 }
 
@@ -115,8 +123,18 @@ impl PacketFacts {
         } else if let Some(entry) = self.variable.iter_mut().find(|(other, _)| *other == id) {
             entry.1 = entry.1.max(range);
         } else {
+            if self.variable.len() >= MAX_VARIABLE_RANGES {
+                self.variable.remove(0);
+            }
             self.variable.push((id, range));
         }
+    }
+
+    pub(crate) fn add_distance(&mut self, distance: Distance) {
+        if self.distances.len() >= MAX_DISTANCES {
+            self.distances.remove(0);
+        }
+        self.distances.push(distance);
     }
 }
 

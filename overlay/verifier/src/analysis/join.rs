@@ -8,7 +8,9 @@ use uio_bpf::instruction::{Alu, Width};
 
 use crate::domain::{Bits, Scalar, arithmetic};
 use crate::stack::{Slot, Stack};
-use crate::state::{Caller, Distance, Frame, PacketFacts, Reference, Shared, State};
+use crate::state::{
+    Caller, Distance, Frame, MAX_DISTANCES, MAX_VARIABLE_RANGES, PacketFacts, Reference, Shared, State,
+};
 use crate::value::{Content, Id, LOOPS, Pointer, Region, Value};
 
 /// What an identity stands for: the number of that identity (0: zero) plus a distance.
@@ -237,7 +239,7 @@ impl Joiner<'_> {
             }
             let range = |facts: &PacketFacts, name: Name| i64::from(facts.range(name.0)) - name.1;
             let range = range(a, *x).min(range(b, *y));
-            if range > 0 {
+            if range > 0 && packet.variable.len() < MAX_VARIABLE_RANGES {
                 packet.variable.push((*id, range as u32));
             }
         }
@@ -250,6 +252,7 @@ impl Joiner<'_> {
                     && x.base == 0
                     && y.base == 0
                     && x.fixed == y.fixed
+                    && packet.distances.len() < MAX_DISTANCES
                 {
                     packet.distances.push(Distance { id, base: 0, fixed: x.fixed });
                 }

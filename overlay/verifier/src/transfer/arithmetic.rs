@@ -280,7 +280,7 @@ fn difference(
             let id = state.fresh();
             if b.variable.get() == Some(0) || second.id != 0 {
                 let base = if b.variable.get() == Some(0) { 0 } else { second.id };
-                state.shared_mut().packet.distances.push(Distance { id, base, fixed: b.fixed });
+                state.shared_mut().packet.add_distance(Distance { id, base, fixed: b.fixed });
             }
             let known = i64::from(state.shared.packet.range(0)).saturating_sub(max);
             let least = known.max(-max);

@@ -59,6 +59,7 @@ pub(super) fn enter(
     if state.shared.frames.len() >= MAX_FRAMES {
         return Err(Reason::CallDepth { limit: MAX_FRAMES as u32 });
     }
+    let from = state.frame().function;
     let registers = &mut state.registers;
     let saved = Rc::new([registers[6], registers[7], registers[8], registers[9]]);
     for register in [0, 6, 7, 8, 9] {
@@ -70,19 +71,9 @@ pub(super) fn enter(
         heads: alloc::vec::Vec::new(),
         caller: Some(Caller { slot, saved, callback }),
     });
-    usage.entered(state);
+    usage.call_depth = usage.call_depth.max(state.shared.frames.len() as u32);
+    usage.calls.insert((from, function));
     Ok(())
-}
-
-impl Usage {
-    fn entered(&mut self, state: &State) {
-        let frames = &state.shared.frames;
-        self.call_depth = self.call_depth.max(frames.len() as u32);
-        let chain = frames.iter().map(|frame| frame.function);
-        if !self.chains.iter().any(|known| known.iter().copied().eq(chain.clone())) {
-            self.chains.push(chain.collect());
-        }
-    }
 }
 
 pub(super) fn exit(program: &Program<'_>, usage: &mut Usage, state: &mut State) -> Result<Next, Reason> {

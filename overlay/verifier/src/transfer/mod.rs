@@ -9,6 +9,7 @@ mod helper;
 mod memory;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use uio_bpf::instruction::{Immediate64, Operation, Register};
@@ -60,18 +61,36 @@ pub(crate) struct Usage {
     pub(crate) frame_bytes: Vec<u32>,
     /// Frames at once.
     pub(crate) call_depth: u32,
-    /// Stack at once, by chains of functions: first slots, the entry first.
-    pub(crate) chains: Vec<Vec<u32>>,
+    /// Who was seen to call whom: first slots.
+    pub(crate) calls: BTreeSet<(u32, u32)>,
 }
 
 impl Usage {
     pub(crate) fn new(program: &Program<'_>) -> Self {
-        Self {
-            frame_bytes: alloc::vec![0; program.functions.len()],
-            call_depth: 1,
-            chains: alloc::vec![alloc::vec![0]],
-            ..Self::default()
+        Self { frame_bytes: alloc::vec![0; program.functions.len()], call_depth: 1, ..Self::default() }
+    }
+
+    /// Bounds the stack in use at once: that of the calls, at most [`Self::call_depth`] functions deep, that need
+    /// most. The calls can make a cycle although no chain of them did; the depth ends it.
+    pub(crate) fn stack_bytes(&self, program: &Program<'_>) -> u32 {
+        let index = |function: &u32| program.functions.binary_search(function).ok();
+        let calls: Vec<(usize, usize)> =
+            self.calls.iter().filter_map(|(from, to)| Some((index(from)?, index(to)?))).collect();
+        // By function, the most stack of a chain from the entry to it; nothing where no chain leads.
+        let mut chains = alloc::vec![None; self.frame_bytes.len()];
+        if let (Some(entry), Some(bytes)) = (chains.first_mut(), self.frame_bytes.first()) {
+            *entry = Some(*bytes);
         }
+        let mut most = chains.iter().flatten().copied().max().unwrap_or(0);
+        for _ in 1..self.call_depth {
+            let mut longer = alloc::vec![None; chains.len()];
+            for (from, to) in &calls {
+                longer[*to] = longer[*to].max(chains[*from].map(|bytes: u32| bytes + self.frame_bytes[*to]));
+            }
+            most = longer.iter().flatten().copied().max().unwrap_or(0).max(most);
+            chains = longer;
+        }
+        most
     }
 
     fn insert(list: &mut Vec<u32>, number: u32) {
