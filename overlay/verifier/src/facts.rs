@@ -311,7 +311,7 @@ impl Names<'_> {
     }
 
     fn covers_slot(&mut self, fact: &Slot, stack: &Stack) -> bool {
-        // Facts are compared before anything else has looked at them.
+        // The proof is compared before anything of it was tested.
         if !is_possible(fact) {
             return false;
         }
@@ -349,5 +349,23 @@ impl Names<'_> {
                             && base.distance.checked_add(i64::from(fact.fixed)) == Some(i64::from(*fixed))
                     })
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_cannot_be_covers_nothing() {
+        let slot = |index, start, bytes| Slot { index, initialised: 0, start, bytes, value: Value::UNUSABLE };
+        let facts = |slot| {
+            let frame = FrameFacts { stack: alloc::vec![slot], ..FrameFacts::default() };
+            Facts { frames: alloc::vec![frame], ..Facts::default() }
+        };
+        assert!(facts(slot(0, 0, 0)).include(&State::new()), "says nothing, so covers everything");
+        for impossible in [slot(0, 0, 200), slot(0, 9, 0), slot(64, 0, 0), slot(255, 255, 255)] {
+            assert!(!facts(impossible).include(&State::new()), "{impossible:?}");
+        }
     }
 }

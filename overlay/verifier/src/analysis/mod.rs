@@ -1,6 +1,7 @@
 //! The host's half: finds a proof, or the reason why there is none.
 #![expect(clippy::result_large_err, reason = "a rejection ends the analysis: its size costs nothing")]
 
+mod describe;
 mod fixpoint;
 mod flow;
 mod join;
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 
 use uio_protocol::bpf::{ObjectImage, ProgramImage, ProgramKind};
 
+pub use describe::Statement;
 pub use rejection::{Rejection, RejectionReason, SourceLine, Step};
 
 use fixpoint::{Fixpoint, Merge};

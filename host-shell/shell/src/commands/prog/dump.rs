@@ -4,6 +4,8 @@ use serde_json::json;
 use uio_bpf::instruction::decode;
 use uio_bpf_objects::ParsedObject;
 use uio_protocol::programs::{ProgramInfo, ProgramPart};
+use uio_verifier::Proof;
+use uio_verifier::analysis::Statement;
 
 use super::super::bpf::{describe_slots, remembered};
 use super::super::{Arguments, Command, CommandError, Completion, Flag, Output, Shell};
@@ -34,7 +36,7 @@ impl Command for Dump {
     fn details(&self) -> &'static str {
         "xlated   instructions as the guest checked them, accesses of the context rewritten\n\
          jited    machine code, disassembled here\n\
-         proof    the facts that make it safe, as bytes\n\
+         proof    the facts that make it safe: what holds where paths meet, and why loops end\n\
          --source interleaves lines of the source, --opcodes shows the bytes."
     }
 
@@ -75,7 +77,7 @@ impl Command for Dump {
         match part {
             "xlated" => xlated(shell, &program, &listing, out),
             "jited" => jited(shell, &program, &listing, out),
-            _ => proof(shell, &program, out),
+            _ => proof(shell, &program, &listing, out),
         }
     }
 }
@@ -190,15 +192,42 @@ fn jited(
     Ok(())
 }
 
-fn proof(shell: &Shell, program: &ProgramInfo, out: &mut Output<'_>) -> Result<(), CommandError> {
+fn proof(
+    shell: &Shell,
+    program: &ProgramInfo,
+    listing: &Listing,
+    out: &mut Output<'_>,
+) -> Result<(), CommandError> {
     let bytes = shell.client.program_dump(program.id, ProgramPart::Proof)?;
+    let statements = Proof::decode(&bytes)
+        .map_err(|error| CommandError::message(format!("the guest's copy of the proof: {error}")))?
+        .describe();
     if out.is_json() {
-        return out.object(&json!({ "proof": hex(&bytes), "bytes": bytes.len() }));
+        let said = |statement: &Statement| json!({ "slot": statement.slot, "states": statement.states, "ends": statement.ends });
+        return out.object(&json!({
+            "proof": hex(&bytes),
+            "bytes": bytes.len(),
+            "statements": statements.iter().map(said).collect::<Vec<_>>(),
+        }));
     }
-    for (row, piece) in bytes.chunks(ROW_BYTES).enumerate() {
-        let place = out.style().dim(&format!("{:#06x}", row * ROW_BYTES));
-        let units: Vec<String> = piece.iter().map(|byte| format!("{byte:02x}")).collect();
-        out.line(format!("{place}  {}", units.join(" ")))?;
+    let states: usize = statements.iter().map(|statement| statement.states.len()).sum();
+    out.line(out.style().dim(&format!("{} bytes, states: {states}", bytes.len())))?;
+    for statement in &statements {
+        if let Some(line) = listing.line(statement.slot) {
+            out.line(out.style().hint(&format!("; {line}")))?;
+        }
+        let mut place = out.style().dim(&format!("{:>4}:", statement.slot));
+        for text in statement.ends.iter().chain(&statement.states) {
+            out.line(format!("{place} {text}"))?;
+            place = String::from("     ");
+        }
+    }
+    if listing.opcodes {
+        for (row, piece) in bytes.chunks(ROW_BYTES).enumerate() {
+            let place = out.style().dim(&format!("{:#06x}", row * ROW_BYTES));
+            let units: Vec<String> = piece.iter().map(|byte| format!("{byte:02x}")).collect();
+            out.line(format!("{place}  {}", units.join(" ")))?;
+        }
     }
     Ok(())
 }
