@@ -16,7 +16,7 @@ use crate::peer::{Peer, unsupported};
 use crate::run::{Bound, Contained, Input, Memory, Output, PrepareError, Replayed, Verified};
 
 /// Instructions of one watched run. Accepted programs of the generator's size end earlier, by themselves or by fuel.
-const STEPS: u64 = 200_000;
+const STEPS: u64 = 5_000_000;
 /// Steps of the analysis: a generated program that needs more is not worth it.
 const ANALYSIS_STEPS: u64 = 20_000;
 

@@ -19,7 +19,7 @@ use super::{Memory, Pages, PagesError, Protection};
 const HASH_SEED: u64 = 0x5eed;
 
 /// Passes over loops without a proven bound that runs get here: little, because watched runs are slow.
-pub(super) const FUEL: i64 = 100;
+pub(super) const FUEL: i64 = 20;
 
 /// Why a program cannot run.
 #[derive(Debug, thiserror::Error)]

@@ -237,7 +237,8 @@ impl Joiner<'_> {
             if *x == NOT_NULL || *y == NOT_NULL || constants {
                 continue;
             }
-            let range = |facts: &PacketFacts, name: Name| i64::from(facts.range(name.0)) - name.1;
+            let range =
+                |facts: &PacketFacts, name: Name| i64::from(facts.range(name.0)).saturating_sub(name.1);
             let range = range(a, *x).min(range(b, *y));
             if range > 0 && packet.variable.len() < MAX_VARIABLE_RANGES {
                 packet.variable.push((*id, range as u32));
