@@ -54,6 +54,10 @@ pub fn unsupported(bound: &Bound, compiled: bool) -> Option<Unsupported> {
             Operation::Alu { op: Alu::SignedDivide | Alu::SignedModulo, .. } => "signed division",
             Operation::MoveSigned { .. } => "sign-extending move",
             Operation::Swap { order: ByteOrder::Swap, .. } => "unconditional swap",
+            // By zero it leaves the upper half as it was.
+            Operation::Alu { op: Alu::Modulo, width: Width::W32, source: Operand::Register(_), .. } => {
+                "32-bit remainder"
+            }
             // It compares with the immediate zero-extended.
             Operation::JumpIf { width: Width::W64, right: Operand::Immediate(..0), .. } if !compiled => {
                 "comparison with a negative number"
